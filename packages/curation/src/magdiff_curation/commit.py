@@ -1,0 +1,161 @@
+"""Commits: each input's outcome, written alone and atomically; and packing, which sorts the kept ones into shards.
+
+    output/work/clips/<row>.mp4, .masks.json   what stages pass on; gone once committed
+    output/work/samples/<row>.tar              a kept clip's stretch of tar, exactly as a shard will hold it
+    output/work/outcomes/<row>.json            the outcome: its being there is the commit
+    output/clips-000000.tar, .index.json       shards; shards.json lists them and makes the set exist
+
+Packing copies committed stretches in the order of their keys, so its result does not depend on who finished
+when, or on how often the run was killed. Clips added later go into new shards; the old ones stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from magdiff_curation.clips.atomic import remove_temporaries, sha256_hex, write_atomic
+from magdiff_curation.clips.index import SHARD_LIST, ShardList, index_path, load_index, load_shard_list, save_shard_list
+from magdiff_curation.clips.record import MASKS, RECORD, SUBJECT, VIDEO, Clip, ClipRecord
+from magdiff_curation.clips.shards import pack_sample, write_shard
+from magdiff_curation.reasons import Reason, Status
+from magdiff_curation.state import ClipState
+
+_EMPTY_LIST = ShardList(shards=(), index_sha256=(), num_samples=(), settings_sha256="")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Where a run keeps what it may need again, below the output folder."""
+
+    output: Path
+
+    def video(self, row_id: str) -> Path:
+        """Return where the canonical clip of an input waits for its commit."""
+        return self.output / "work" / "clips" / f"{row_id}.mp4"
+
+    def masks(self, row_id: str) -> Path:
+        """Return where the masks of an input wait for its commit."""
+        return self.output / "work" / "clips" / f"{row_id}.masks.json"
+
+    def sample(self, row_id: str) -> Path:
+        """Return where the packed sample of a kept input waits for packing."""
+        return self.output / "work" / "samples" / f"{row_id}.tar"
+
+    def outcome(self, row_id: str) -> Path:
+        """Return where an input's outcome lies."""
+        return self.output / "work" / "outcomes" / row_id[:2] / f"{row_id}.json"
+
+
+def commit(workspace: Workspace, state: ClipState) -> None:
+    """Write what became of an input; an input whose state is still open has passed every stage, and is kept."""
+    video, masks = workspace.video(state.row_id), workspace.masks(state.row_id)
+    if not state.status:
+        state.status, state.reason = Status.KEPT, Reason.KEPT
+        write_atomic(workspace.sample(state.row_id), _sample(state, video.read_bytes(), masks.read_bytes()))
+    write_atomic(workspace.outcome(state.row_id), state.to_json().encode())
+    video.unlink(missing_ok=True)
+    masks.unlink(missing_ok=True)
+
+
+def _sample(state: ClipState, video: bytes, masks: bytes) -> bytes:
+    record = ClipRecord(
+        key=state.key,
+        caption=state.caption,
+        augmented_caption=state.augmented_caption,
+        label=state.label,
+        category=state.category,
+        width=state.width,
+        height=state.height,
+        num_frames=state.num_frames,
+        frame_rate=state.frame_rate,
+        scores=state.scores,
+        provenance={
+            "source": state.source,
+            "source_sha256": state.source_sha256,
+            "span_seconds": [0, None],
+            "answer": state.answer,
+            "nouns": state.nouns,
+            "label_source": state.label_source,
+            "models": state.models,
+            "settings_sha256": state.settings_sha256,
+        },
+    )
+    members = {VIDEO: video, RECORD: record.to_json(), MASKS: masks}
+    members[SUBJECT] = Clip.from_members({**members, SUBJECT: b""}).to_members()[SUBJECT]
+    return pack_sample(state.key, members)
+
+
+def committed(workspace: Workspace, state: ClipState, packed_keys: frozenset[str]) -> ClipState | None:
+    """Return the committed state of an input, or None where it is still to be done (or its sample is gone)."""
+    path = workspace.outcome(state.row_id)
+    if not path.is_file():
+        return None
+    done = ClipState.from_json(path.read_bytes())
+    if done.status == Status.KEPT and done.key not in packed_keys and not workspace.sample(state.row_id).is_file():
+        return None
+    return done
+
+
+def open_set(output: Path, settings_sha256: str) -> tuple[ShardList, frozenset[str]]:
+    """Return the shards that the output folder already holds, and the keys in them.
+
+    Raises:
+        ValueError: they were made with other settings; ShardError: they are damaged.
+    """
+    if not (output / SHARD_LIST).is_file():
+        return _EMPTY_LIST, frozenset()
+    listing = load_shard_list(output)
+    if listing.settings_sha256 != settings_sha256:
+        raise ValueError(
+            f"{output} holds shards made with other settings ({listing.settings_sha256[:12]}, now {settings_sha256[:12]}); "
+            "one set has one definition: choose another output folder, or delete this one"
+        )
+    return listing, frozenset(entry.key for shard in listing.shards for entry in load_index(output / shard).samples)
+
+
+def pack(output: Path, states: Iterable[ClipState], settings_sha256: str, shard_bytes: int) -> list[ClipState]:
+    """Pack every kept clip that no shard holds yet, and return the states with duplicates decided.
+
+    Of several inputs with one key the first by name is kept, the others are dropped as duplicates.
+    """
+    workspace = Workspace(output)
+    listing, packed_keys = open_set(output, settings_sha256)
+    owners: dict[str, ClipState] = {}
+    decided = sorted(states, key=lambda state: state.source)
+    for state in decided:
+        if state.status == Status.KEPT and owners.setdefault(state.key, state) is not state:
+            state.status, state.reason = Status.DROPPED, Reason.DUPLICATE
+            state.detail = f"the same clip as {owners[state.key].source}"
+    new = [owners[key] for key in sorted(owners) if key not in packed_keys]
+    shards, digests, counts = list(listing.shards), list(listing.index_sha256), list(listing.num_samples)
+    for group in _groups(new, workspace, shard_bytes):
+        path = output / f"clips-{len(shards):06d}.tar"
+        write_shard(path, ((state.key, workspace.sample(state.row_id).read_bytes()) for state in group))
+        shards.append(path.name)
+        digests.append(sha256_hex(index_path(path).read_bytes()))
+        counts.append(len(group))
+    listing = ShardList(
+        shards=tuple(shards), index_sha256=tuple(digests), num_samples=tuple(counts), settings_sha256=settings_sha256
+    )
+    save_shard_list(output, listing)
+    for state in decided:
+        workspace.sample(state.row_id).unlink(missing_ok=True)
+    remove_temporaries(output)
+    return decided
+
+
+def _groups(states: list[ClipState], workspace: Workspace, shard_bytes: int) -> Iterator[list[ClipState]]:
+    group: list[ClipState] = []
+    size = 0
+    for state in states:
+        length = workspace.sample(state.row_id).stat().st_size
+        if group and size + length > shard_bytes:
+            yield group
+            group, size = [], 0
+        group.append(state)
+        size += length
+    if group:
+        yield group
+

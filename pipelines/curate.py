@@ -1,0 +1,56 @@
+#!/usr/bin/env python3
+"""Curate videos into shards.
+
+    ray job submit pipelines/curate.py                     on a cluster, with pipelines/configs/default.yaml
+    python pipelines/curate.py --config my.yaml            without a cluster
+    python pipelines/curate.py --source videos/ --output shards/ --filters.min-short-side-px 256
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from magdiff_curation.config import CurationSettings, load_settings
+from magdiff_curation.pipeline import curate
+
+DEFAULT_CONFIG = Path(__file__).resolve().parent / "configs" / "default.yaml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """Curate videos with captions into WebDataset shards of clips with labelled, masked subjects."""
+
+    settings: Annotated[CurationSettings, tyro.conf.arg(name="")]
+    """What the config file says; every setting can be overridden here."""
+    config: Path = DEFAULT_CONFIG
+    """Settings file (YAML)."""
+    dry_run: bool = False
+    """Say what would be done, and do nothing."""
+    retry_errors: bool = False
+    """Also do again what failed in earlier runs."""
+    address: str | None = None
+    """A Ray cluster's address; by default the cluster that runs this job, or else a Ray of its own."""
+
+
+def main() -> None:
+    first = argparse.ArgumentParser(add_help=False)
+    first.add_argument("--config", type=Path, default=DEFAULT_CONFIG)
+    config = first.parse_known_args()[0].config
+    try:
+        defaults = Command(settings=load_settings(config), config=config)
+        command = tyro.cli(Command, default=defaults)
+        address = command.address or os.environ.get("RAY_ADDRESS") or "local"
+        curate(command.settings, address=address, dry_run=command.dry_run, retry_errors=command.retry_errors)
+    except (ValueError, OSError) as error:
+        sys.exit(f"curate: {error}")
+
+
+if __name__ == "__main__":
+    main()
