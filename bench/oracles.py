@@ -62,13 +62,21 @@ def main() -> None:
     rows = [("as drawn, 64 px", 64, False, Difficulty(), 1), ("mp4, 64 px", 64, True, Difficulty(), 1)]
     rows += [("mp4, 512 px", 512, True, Difficulty(), 5)]
     rows += [(f"mp4, 64 px, {name}", 64, True, difficulty, 1) for name, difficulty in HARD.items()]
-    print(f"seed {options.seed}, {options.num_clips} clips (512 px: a fifth); errors are mean absolute, colours 0 to 1\n")
+    print(
+        f"seed {options.seed}, {options.num_clips} clips (512 px: a fifth); errors are mean absolute, colours 0 to 1\n"
+    )
     print("| videos | class | background | action | pattern | colour error | aspect error | part error |")
     print("|---|---|---|---|---|---|---|---|")
     with ProcessPoolExecutor() as pool:
         for name, size_px, through_mp4, difficulty, divisor in rows:
             count = options.num_clips // divisor
-            arguments = ([options.seed] * count, range(count), [size_px] * count, [through_mp4] * count, [difficulty] * count)
+            arguments = (
+                [options.seed] * count,
+                range(count),
+                [size_px] * count,
+                [through_mp4] * count,
+                [difficulty] * count,
+            )
             means = np.mean(list(pool.map(score, *arguments, chunksize=4)), axis=0)
             shares = " | ".join(f"{100 * share:.1f}%" for share in means[:4])
             print(f"| {name} | {shares} | " + " | ".join(f"{error:.3f}" for error in means[4:]) + " |", flush=True)

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Curate videos into shards.
 
-    ray job submit pipelines/curate.py                     on a cluster, with pipelines/configs/default.yaml
-    python pipelines/curate.py --config my.yaml            without a cluster
-    python pipelines/curate.py --source videos/ --output shards/ --filters.min-short-side-px 256
+ray job submit pipelines/curate.py                     on a cluster, with pipelines/configs/default.yaml
+python pipelines/curate.py --config my.yaml            without a cluster
+python pipelines/curate.py --source videos/ --output shards/ --filters.min-short-side-px 256
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ def main() -> None:
     first = argparse.ArgumentParser(add_help=False)
     first.add_argument("--config", type=Path, default=DEFAULT_CONFIG)
     config = first.parse_known_args()[0].config
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # Ray's own chatter; a clip's failure is in the ledger
     try:
         defaults = Command(settings=load_settings(config), config=config)
         command = tyro.cli(Command, default=defaults)

@@ -31,7 +31,9 @@ def test_short_sides_under_the_limit_are_dropped(size: tuple[int, int], expected
         ("mean", [0.7, 0.7], Reason.AREA_TOO_LARGE),
     ],
 )
-def test_the_area_rule_reads_the_frames_it_is_told_to(frames: str, ratios: list[float], expected: Reason | None) -> None:
+def test_the_area_rule_reads_the_frames_it_is_told_to(
+    frames: str, ratios: list[float], expected: Reason | None
+) -> None:
     assert reason(check_area, ratios, FilterSettings(area_frames=frames)) == expected
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 import pytest
+
 from magdiff_curation.clips.masks import Box, Image, Mask, bounding_box, intersection_over_union
 from magdiff_curation.segment import GrabCutSegmenter, GrabCutSettings
 

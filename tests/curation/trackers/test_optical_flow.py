@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import cv2
 import numpy as np
 import pytest
+
 from magdiff_curation.clips.masks import Image, Mask, intersection_over_union
 from magdiff_curation.trackers.optical_flow import OpticalFlowSettings, OpticalFlowTracker
 

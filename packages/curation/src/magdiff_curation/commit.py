@@ -74,7 +74,7 @@ def _sample(state: ClipState, video: bytes, masks: bytes) -> bytes:
         provenance={
             "source": state.source,
             "source_sha256": state.source_sha256,
-            "span_seconds": [0, None],
+            "span_seconds": [state.start_seconds, state.end_seconds],
             "answer": state.answer,
             "nouns": state.nouns,
             "label_source": state.label_source,
@@ -109,7 +109,7 @@ def open_set(output: Path, settings_sha256: str) -> tuple[ShardList, frozenset[s
     listing = load_shard_list(output)
     if listing.settings_sha256 != settings_sha256:
         raise ValueError(
-            f"{output} holds shards made with other settings ({listing.settings_sha256[:12]}, now {settings_sha256[:12]}); "
+            f"{output} holds shards of other settings ({listing.settings_sha256[:8]}, now {settings_sha256[:8]}): "
             "one set has one definition: choose another output folder, or delete this one"
         )
     return listing, frozenset(entry.key for shard in listing.shards for entry in load_index(output / shard).samples)
@@ -158,4 +158,3 @@ def _groups(states: list[ClipState], workspace: Workspace, shard_bytes: int) -> 
         size += length
     if group:
         yield group
-

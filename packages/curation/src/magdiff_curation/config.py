@@ -32,7 +32,7 @@ class ClipSettings:
     """Longer short sides are scaled down to this; shorter ones are left as they are."""
     max_frame_rate: float = 25.0
     """Frames per second; faster sources are thinned out, slower ones left as they are."""
-    codec: CodecSettings = CodecSettings()
+    codec: CodecSettings = field(default_factory=CodecSettings)
     """The encoder's settings."""
 
 
@@ -156,6 +156,10 @@ class CurationSettings:
     """The manifest's column with each video's path, relative to the manifest."""
     caption_column: str = "caption"
     """The manifest's column with the caption."""
+    start_column: str = "start_seconds"
+    """The manifest's column with the second where a clip begins; without it, at the start."""
+    end_column: str = "end_seconds"
+    """The manifest's column with the second where a clip ends; without it, at the end."""
     limit: int | None = None
     """Take only this many inputs, in order."""
     shard_megabytes: int = 256

@@ -9,9 +9,62 @@ from magdiff_curation.config import FilterSettings
 from magdiff_curation.reasons import ClipRejected, Reason
 
 WITHOUT_MEANING = frozenset(
-    "background foreground picture image photo video frame scene view screen color colour something nothing anything "
-    "thing things it this that he she they them i you we unknown none other red green blue yellow black white gray grey "
-    "orange purple pink brown left right top bottom middle center centre part side area lot kind".split()
+    [
+        "background",
+        "foreground",
+        "picture",
+        "image",
+        "photo",
+        "video",
+        "frame",
+        "scene",
+        "view",
+        "screen",
+        "color",
+        "colour",
+        "something",
+        "nothing",
+        "anything",
+        "thing",
+        "things",
+        "it",
+        "this",
+        "that",
+        "he",
+        "she",
+        "they",
+        "them",
+        "i",
+        "you",
+        "we",
+        "unknown",
+        "none",
+        "other",
+        "red",
+        "green",
+        "blue",
+        "yellow",
+        "black",
+        "white",
+        "gray",
+        "grey",
+        "orange",
+        "purple",
+        "pink",
+        "brown",
+        "left",
+        "right",
+        "top",
+        "bottom",
+        "middle",
+        "center",
+        "centre",
+        "part",
+        "side",
+        "area",
+        "lot",
+        "kind",
+    ]
 )
 """Words that name no subject when they stand alone."""
 
@@ -32,7 +85,9 @@ def check_area(ratios: Sequence[float], settings: FilterSettings) -> None:
         ratios: the share per frame, 0 to 1; which of them count is `settings.area_frames`.
     """
     counted = {"first": [ratios[0]], "mean": [sum(ratios) / len(ratios)], "every": list(ratios)}[settings.area_frames]
-    which = {"first": "in the first frame", "mean": "on average", "every": "in at least one frame"}[settings.area_frames]
+    which = {"first": "in the first frame", "mean": "on average", "every": "in at least one frame"}[
+        settings.area_frames
+    ]
     if min(counted) < settings.min_area_ratio:
         raise ClipRejected(
             Reason.AREA_TOO_SMALL, f"the subject covers {min(counted):.3f} {which}, under {settings.min_area_ratio}"

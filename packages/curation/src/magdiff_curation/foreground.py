@@ -45,4 +45,6 @@ class ManifestAnswerer:
         if answer:
             return answer
         columns = ", ".join(request.fields) or "none"
-        return ClipRejected(Reason.ANSWER_MISSING, f"the manifest has no {self.column!r} for this clip (columns: {columns})")
+        return ClipRejected(
+            Reason.ANSWER_MISSING, f"the manifest has no {self.column!r} for this clip (columns: {columns})"
+        )

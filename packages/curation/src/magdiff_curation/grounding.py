@@ -58,7 +58,8 @@ class ManifestGrounder:
             x0, y0, x1, y1 = (float(number) for number in numbers or ())
         except (TypeError, ValueError):
             raise ClipRejected(
-                Reason.BOX_UNUSABLE, f"the manifest's {self.column!r} must be x0, y0, x1, y1 in source pixels, got {value!r}"
+                Reason.BOX_UNUSABLE,
+                f"the manifest's {self.column!r} must be x0, y0, x1, y1 in source pixels, got {value!r}",
             ) from None
         height, width = request.image.shape[:2]
         scale_x, scale_y = width / request.source_size[0], height / request.source_size[1]

@@ -20,7 +20,10 @@ from magdiff_curation.reasons import Status
 from magdiff_curation.state import ClipState
 
 LEDGER, SUMMARY = "ledger.parquet", "summary.json"
-_TEXT = "source status stage reason detail key source_sha256 caption augmented_caption answer nouns label label_source category"
+_TEXT = (
+    "source status stage reason detail key source_sha256 caption augmented_caption answer nouns label label_source "
+    "category"
+)
 _NUMBERS = "source_width source_height width height num_frames"
 _SCHEMA = pa.schema(
     [pa.field(name, pa.string()) for name in _TEXT.split()]
@@ -49,7 +52,9 @@ def write_ledger(output: Path, states: list[ClipState]) -> dict[str, Any]:
         "inputs": len(states),
         **{str(status): counts[status] for status in Status},
         "reasons": dict(sorted(collections.Counter(str(state.reason) for state in states).items())),
-        "labels": dict(sorted(collections.Counter(state.label for state in states if state.status == Status.KEPT).items())),
+        "labels": dict(
+            sorted(collections.Counter(state.label for state in states if state.status == Status.KEPT).items())
+        ),
     }
     write_atomic(output / SUMMARY, json.dumps(summary, indent=2, ensure_ascii=False).encode() + b"\n")
     return summary

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -35,7 +35,9 @@ _STREAM = re.compile(r"Stream #0:\d+.*?: Video: (?P<codec>\w+).*?, (?P<width>\d+
 _SHAPE = re.compile(r"SAR (\d+):(\d+)")
 _RATE = re.compile(r"([\d.]+)(k?) fps")
 _DURATION = re.compile(r"Duration: (\d+):(\d+):([\d.]+)")
-_DECODED = re.compile(r"Input stream #0:\d+ \(video\): (\d+) packets read .*?; (\d+) frames decoded; (\d+) decode errors")
+_DECODED = re.compile(
+    r"Input stream #0:\d+ \(video\): (\d+) packets read .*?; (\d+) frames decoded; (\d+) decode errors"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +65,14 @@ def probe_source(path: Path, limits: LimitSettings) -> SourceInfo:
     if not path.is_file():
         raise ClipRejected(Reason.SOURCE_MISSING, f"{path} is not a file")
     # ffmpeg without an output describes its input on stderr and exits with an error, whatever the input is like.
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-nostdin", *_input_options(limits), "-i", f"file:{path}"]
+    command = [
+        imageio_ffmpeg.get_ffmpeg_exe(),
+        "-hide_banner",
+        "-nostdin",
+        *_input_options(limits),
+        "-i",
+        f"file:{path}",
+    ]
     with _child(command, limits) as (process, log):
         process.wait()
         text = log()
@@ -105,7 +114,9 @@ def decode_source(path: Path, info: SourceInfo, settings: ClipSettings, limits: 
     rate = canonical_rate(info, settings)
     scale = f"if(gt(iw*sar,ih),-2,{short_side})", f"if(gt(iw*sar,ih),{short_side},-2)"
     options = _input_options(limits)
-    stream = ffmpeg.input(f"file:{path}", **dict(zip((name.lstrip("-") for name in options[::2]), options[1::2], strict=True)))
+    stream = ffmpeg.input(
+        f"file:{path}", **dict(zip((name.lstrip("-") for name in options[::2]), options[1::2], strict=True))
+    )
     video = stream.video.filter("scale", "trunc(iw*sar/2)*2", "ih").filter("setsar", 1)
     video = video.filter("scale", *scale, flags="lanczos+accurate_rnd+full_chroma_int+bitexact")
     video = video.filter("fps", f"{rate.numerator}/{rate.denominator}")
@@ -129,7 +140,9 @@ def decode_source(path: Path, info: SourceInfo, settings: ClipSettings, limits: 
         )
     declared = float(info.duration_seconds * info.frame_rate)
     if frames < 0.9 * declared - 2:
-        raise ClipRejected(Reason.FRAMES_MISSING, f"the header declares about {declared:.0f} frames, {frames} are there")
+        raise ClipRejected(
+            Reason.FRAMES_MISSING, f"the header declares about {declared:.0f} frames, {frames} are there"
+        )
 
 
 def _input_options(limits: LimitSettings) -> list[str]:
@@ -143,7 +156,7 @@ def _input_options(limits: LimitSettings) -> list[str]:
 
 
 @contextmanager
-def _child(command: list[str], limits: LimitSettings) -> Iterator[tuple[subprocess.Popen[bytes], object]]:
+def _child(command: list[str], limits: LimitSettings) -> Iterator[tuple[subprocess.Popen[bytes], Callable[[], str]]]:
     """Yield a limited child and a function that returns what it wrote to stderr; the child never outlives this."""
     wrapper = [
         sys.executable, "-I", limited_exec.__file__,

@@ -63,5 +63,7 @@ def _row(clip: Clip, num_frames: int, height_px: int) -> PillowImage.Image:
     for column, index in enumerate(chosen):
         picture = PillowImage.fromarray(overlay(frames[index], clip.masks[index])).resize((width_px, height_px))
         row.paste(picture, (column * width_px, 16))
-    ImageDraw.Draw(row).text((4, 2), f"{clip.record.label} ({clip.record.category}): {clip.record.caption}", fill="black")
+    ImageDraw.Draw(row).text(
+        (4, 2), f"{clip.record.label} ({clip.record.category}): {clip.record.caption}", fill="black"
+    )
     return row

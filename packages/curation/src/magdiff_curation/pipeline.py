@@ -12,6 +12,7 @@ import importlib.util
 import logging
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -94,11 +95,15 @@ def check_installed(settings: CurationSettings) -> None:
 
 def _run_on_ray(todo: list[ClipState], settings: CurationSettings, address: str) -> list[ClipState]:
     import ray
+    import ray.data
 
     begin = time.monotonic()
-    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # its errors come back as exceptions
-    _say(f"Ray is up ({ray.cluster_resources().get('CPU', 0):g} CPUs); loading models")
+    # Bounding retries goes through arguments that Ray will rename in 2.64; our range ends before it.
+    warnings.filterwarnings("ignore", message=".*ray_remote_args.*")
+    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    _say(f"Ray is up ({resources.get('CPU', 0):g} CPUs); loading models")
     results: dict[str, ClipState] = {}
     progress = _Progress(len(todo), settings.engine.progress_seconds)
     try:
@@ -111,7 +116,9 @@ def _run_on_ray(todo: list[ClipState], settings: CurationSettings, address: str)
                 progress.count(state)
     except ray.exceptions.RayError as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
-        raise ValueError(f"the run stopped: {lines[-1] if lines else error!r}; what is committed stays, run again") from error
+        raise ValueError(
+            f"the run stopped: {lines[-1] if lines else error!r}; what is committed stays, run again"
+        ) from error
     finally:
         ray.shutdown()
     for state in todo:
@@ -127,14 +134,15 @@ def _run_on_ray(todo: list[ClipState], settings: CurationSettings, address: str)
 
 
 def _stream(todo: list[ClipState], settings: CurationSettings, rows_per_block: int) -> Iterator[ClipState]:
-    import ray
+    import ray.data
 
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+    context.issue_detectors_config.detectors = []
     context.max_errored_blocks = -1  # a lost block is found by what it leaves out, and tried again
     rows = [{"state": state.to_json()} for state in todo]
-    dataset = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // rows_per_block))
+    dataset: ray.data.Dataset = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // rows_per_block))
     engine = settings.engine
     groups: list[tuple[tuple[str, ...], StageResources]] = [
         (("normalize",), engine.normalize),
@@ -144,7 +152,7 @@ def _stream(todo: list[ClipState], settings: CurationSettings, rows_per_block: i
     ]
     for names, resources in groups:
         dataset = dataset.map(
-            StageWorker,
+            StageWorker,  # type: ignore[arg-type]  # Ray's hints know functions only
             fn_constructor_args=(names, settings),
             num_cpus=resources.num_cpus,
             num_gpus=resources.num_gpus,
@@ -153,15 +161,12 @@ def _stream(todo: list[ClipState], settings: CurationSettings, rows_per_block: i
                 max_size=max(resources.min_workers, min(resources.max_workers, len(todo))),
                 max_tasks_in_flight_per_actor=2,
             ),
-            ray_remote_args_fn=_bounded_retries,
+            # Ray Data's own default tries for ever: a clip that kills its worker would reload the models without end.
+            max_restarts=-1,
+            max_task_retries=1,
         )
     for row in dataset.iter_rows():
         yield ClipState.from_json(row["state"])
-
-
-def _bounded_retries() -> dict[str, Any]:
-    # Ray Data's own default tries for ever: a clip that kills its worker would reload the models without end.
-    return {"max_restarts": -1, "max_task_retries": 1}
 
 
 class _Progress:

@@ -34,6 +34,7 @@ class Reason(StrEnum):
     LIMIT_EXCEEDED = "limit_exceeded"
     ANSWER_MISSING = "answer_missing"
     BOX_UNUSABLE = "box_unusable"
+    SPAN_UNUSABLE = "span_unusable"
     WORKER_DIED = "worker_died"
     INTERNAL_ERROR = "internal_error"
 

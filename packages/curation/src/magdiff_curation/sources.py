@@ -30,8 +30,8 @@ def list_inputs(settings: CurationSettings) -> list[ClipState]:
         states = _manifest(source, settings)
     else:
         raise ValueError(
-            f"source {str(source)!r} does not exist; give a folder of videos or a manifest (.csv, .jsonl, .parquet), or "
-            "make one to try: python -m magdiff_curation.toyworld dataset --output data/toyworld"
+            f"source {str(source)!r} does not exist; give a folder of videos or a manifest (.csv, .jsonl, .parquet), "
+            "or make one to try: python -m magdiff_curation.toyworld dataset --output data/toyworld"
         )
     if not states:
         raise ValueError(f"source {str(source)!r} holds no inputs (videos end in {', '.join(sorted(VIDEO_SUFFIXES))})")
@@ -56,7 +56,9 @@ def _folder(folder: Path) -> list[ClipState]:
             sidecar = path.with_suffix(".txt")
             caption = sidecar.read_text(encoding="utf-8", errors="replace").strip() if sidecar.is_file() else ""
             states.append(
-                ClipState(source=path.relative_to(folder).as_posix(), path=str(path.resolve()), caption=caption, fields={})
+                ClipState(
+                    source=path.relative_to(folder).as_posix(), path=str(path.resolve()), caption=caption, fields={}
+                )
             )
     return states
 

@@ -7,16 +7,18 @@ id is written atomically and has the same bytes every time, so running one twice
 
 from __future__ import annotations
 
+import math
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from magdiff_curation.clips.atomic import canonical_json, sha256_hex, sha256_of_file, write_atomic
-from magdiff_curation.clips.masks import area_ratio, encode_rle
+from magdiff_curation.clips.masks import Image, area_ratio, encode_rle
 from magdiff_curation.clips.video import decode, encode, probe
 from magdiff_curation.commit import Workspace, commit
 from magdiff_curation.config import CurationSettings
@@ -31,7 +33,9 @@ from magdiff_curation.state import ClipState
 class Stage(Protocol):
     """One step of curation. It fills in the state it is given, or raises ClipRejected."""
 
-    def __call__(self, state: ClipState) -> None: ...
+    def __call__(self, state: ClipState) -> None:
+        """Take one clip a step further."""
+        ...
 
 
 class NormalizeStage:
@@ -52,11 +56,13 @@ class NormalizeStage:
         check_short_side(info.width, info.height, self.settings.filters)
         if info.duration_seconds > limits.max_seconds:
             raise ClipRejected(Reason.TOO_LONG, f"{info.duration_seconds:g} s is over {limits.max_seconds:g} s")
+        state.start_seconds, state.end_seconds = self._span(state)
         state.source_sha256 = sha256_of_file(path)
-        state.key = clip_key(state.source_sha256, self.settings)
+        state.key = clip_key(state.source_sha256, state.start_seconds, state.end_seconds, self.settings)
         rate = canonical_rate(info, clip)
         try:
-            video = encode(decode_source(path, info, clip, limits), rate, clip.codec)
+            frames = decode_source(path, info, clip, limits)
+            video = encode(_within(frames, rate, state.start_seconds, state.end_seconds), rate, clip.codec)
         except ValueError as error:
             raise ClipRejected(Reason.SOURCE_UNREADABLE, str(error)) from error
         canonical = probe(video)
@@ -65,6 +71,17 @@ class NormalizeStage:
         state.width, state.height, state.num_frames = canonical.width, canonical.height, canonical.num_frames
         state.frame_rate = round(float(canonical.frame_rate), 6)
         write_atomic(self.workspace.video(state.row_id), video)
+
+    def _span(self, state: ClipState) -> tuple[float, float | None]:
+        start = state.fields.get(self.settings.start_column, 0)
+        end = state.fields.get(self.settings.end_column)
+        try:
+            begin, stop = float(start), None if end is None else float(end)
+        except (TypeError, ValueError):
+            begin, stop = -1.0, None
+        if begin < 0 or (stop is not None and not begin < stop < math.inf):
+            raise ClipRejected(Reason.SPAN_UNUSABLE, f"the span {start!r} to {end!r} is not two seconds in order")
+        return begin, stop
 
 
 class AnswerStage:
@@ -114,7 +131,8 @@ class LabelStage:
         if decision.source == "answer" and self.settings.label.answer_gives == "matched_word":
             label = decision.matched_word
         check_meaning(label)
-        assert label is not None and decision.matched_word is not None, "a label that passed the rule exists"
+        assert label is not None, "a label that passed the rule exists"
+        assert decision.matched_word is not None, "a label has a word that decided"
         state.label, state.label_source = label, str(decision.source)
         state.category = self.words[decision.matched_word] if decision.score > theta else "other"
         state.augmented_caption = augment_caption(state.caption, label)
@@ -183,13 +201,22 @@ STAGES: Mapping[str, type[NormalizeStage | AnswerStage | LabelStage | MaskStage 
 }
 
 
-def clip_key(source_sha256: str, settings: CurationSettings) -> str:
+def clip_key(source_sha256: str, start_seconds: float, end_seconds: float | None, settings: CurationSettings) -> str:
     """Return a clip's key: the hash of the source's bytes, the span in it and the settings that shape the clip."""
     codec = settings.clip.codec
-    shape = [settings.clip.short_side_px, settings.clip.max_frame_rate]
+    shape: list[object] = [settings.clip.short_side_px, settings.clip.max_frame_rate]
     shape += [codec.constant_rate_factor, codec.preset, codec.group_of_pictures]
-    span = [0, None]
-    return sha256_hex(canonical_json([source_sha256, span, shape]))[:32]
+    return sha256_hex(canonical_json([source_sha256, start_seconds, end_seconds, shape]))[:32]
+
+
+def _within(
+    frames: Iterator[Image], rate: Fraction, start_seconds: float, end_seconds: float | None
+) -> Iterator[Image]:
+    # The source is read to its end even so: only then is it known to be whole.
+    for index, frame in enumerate(frames):
+        seconds = index / rate
+        if start_seconds <= seconds and (end_seconds is None or seconds < end_seconds):
+            yield frame
 
 
 def run_stage(name: str, stage: Stage, state: ClipState) -> None:

@@ -21,6 +21,10 @@ class ClipState:
     caption: str
     fields: dict[str, Any]
     """The manifest's other columns."""
+    start_seconds: float = 0.0
+    """Where the clip begins in its source."""
+    end_seconds: float | None = None
+    """Where it ends (exclusive); None is the source's end."""
     size_bytes: int = -1
     modified_ns: int = -1
     settings_sha256: str = ""

@@ -103,7 +103,12 @@ def load_shard_list(directory: Path) -> ShardList:
         value = json.loads(path.read_bytes())
         if value.pop("version") != _VERSION:
             raise ShardError(f"{path} is of another version than {_VERSION}")
-        listing = ShardList(**{name: tuple(entry) if isinstance(entry, list) else entry for name, entry in value.items()})
+        listing = ShardList(
+            shards=tuple(value["shards"]),
+            index_sha256=tuple(value["index_sha256"]),
+            num_samples=tuple(value["num_samples"]),
+            settings_sha256=value["settings_sha256"],
+        )
     except FileNotFoundError:
         raise ShardError(f"{directory} has no {SHARD_LIST}: not a finished set of shards") from None
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:

@@ -116,8 +116,10 @@ class ShardReader:
             raise ShardError(f"{self.path} has no clip {key!r}")
         packed = self._read(entry.offset, entry.length)
         if sha256_hex(packed) != entry.sha256:
-            raise ShardError(f"{self.path} is damaged: clip {key} (bytes {entry.offset} to "
-                             f"{entry.offset + entry.length}) is not what was indexed")
+            raise ShardError(
+                f"{self.path} is damaged: clip {key} (bytes {entry.offset} to "
+                f"{entry.offset + entry.length}) is not what was indexed"
+            )
         found, members = unpack_sample(packed)
         if found != key:
             raise ShardError(f"{self.path}: the index calls clip {found} {key}")

@@ -42,7 +42,9 @@ class VideoInfo:
 
 
 def encode(
-    frames: Iterable[Image], frame_rate: Fraction | float, settings: CodecSettings = CodecSettings()  # noqa: B008
+    frames: Iterable[Image],
+    frame_rate: Fraction | float,
+    settings: CodecSettings = CodecSettings(),
 ) -> bytes:
     """Return frames, each uint8 [H, W, 3] with even sides, as the bytes of an mp4 file.
 
@@ -118,7 +120,7 @@ def decode(video: bytes, start: int = 0, stop: int | None = None) -> Frames:
                 assert frame.pts is not None, "mp4 frames carry timestamps"
                 index = round(frame.pts / step)
                 if start <= index < stop:
-                    images.append(frame.to_ndarray(format="rgb24"))
+                    images.append(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8))
                 if index >= stop - 1:
                     break
         except av.FFmpegError as error:
@@ -130,7 +132,7 @@ def decode(video: bytes, start: int = 0, stop: int | None = None) -> Frames:
 
 def _open(video: bytes) -> av.container.InputContainer:
     try:
-        container = av.open(io.BytesIO(video), format="mov")
+        container = av.open(io.BytesIO(video), "r", format="mov")
     except av.FFmpegError as error:
         raise ValueError(f"not a readable mp4 ({len(video)} bytes): {error}") from error
     if not container.streams.video:

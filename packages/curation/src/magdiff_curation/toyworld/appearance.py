@@ -65,18 +65,21 @@ def pattern_distance(appearance: Appearance, x: Field, y: Field) -> Field:
     """Return the signed distance, in local units, to where the second colour shows (positive there)."""
     cosine, sine = np.cos(appearance.angle), np.sin(appearance.angle)
     u, v = x * cosine + y * sine, -x * sine + y * cosine
+    distance: Field
     match appearance.pattern:
         case "stripes":
             cycles = 0.75
-            return np.sin(2 * np.pi * (cycles * u + appearance.phase)) / (2 * np.pi * cycles)
+            distance = np.sin(2 * np.pi * (cycles * u + appearance.phase)) / (2 * np.pi * cycles)
         case "halves":
-            return u + appearance.phase
+            distance = u + appearance.phase
         case "spot":
-            return 0.42 + appearance.phase / 2 - np.hypot(x - 0.15 * cosine, y - 0.15 * sine)
+            distance = 0.42 + appearance.phase / 2 - np.hypot(x - 0.15 * cosine, y - 0.15 * sine)
         case "quarters":
             u, v = u + appearance.phase, v + appearance.phase
-            return np.sign(u * v) * np.minimum(np.abs(u), np.abs(v))
-    raise ValueError(f"unknown pattern {appearance.pattern!r}; the patterns are {', '.join(PATTERNS)}")
+            distance = np.sign(u * v) * np.minimum(np.abs(u), np.abs(v))
+        case other:
+            raise ValueError(f"unknown pattern {other!r}; the patterns are {', '.join(PATTERNS)}")
+    return distance
 
 
 def _vivid(rng: np.random.Generator, hue: float) -> Colour:

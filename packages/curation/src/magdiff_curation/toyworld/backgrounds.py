@@ -7,27 +7,31 @@ frame too, so that a drifting camera never runs out of world. `shift` is a small
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from magdiff_curation.toyworld.shapes import Field
 
-Picture = NDArray[np.float32]
-"""Linear RGB picture, float32 [H, W, 3], 0 to 1."""
+Picture = NDArray[Any]
+"""RGB picture, float32 [H, W, 3], 0 to 1."""
 
 
 def _blend(weight: Field, low: tuple[float, float, float], high: tuple[float, float, float]) -> Picture:
     weight = np.clip(weight, 0, 1)[..., None]
-    return np.asarray(low, np.float32) * (1 - weight) + np.asarray(high, np.float32) * weight
+    picture: Picture = np.asarray(low, np.float32) * (1 - weight) + np.asarray(high, np.float32) * weight
+    return picture
 
 
 def _over(picture: Picture, cover: Field, colour: Picture) -> Picture:
-    return picture + np.clip(cover, 0, 1)[..., None] * (colour - picture)
+    covered: Picture = picture + np.clip(cover, 0, 1)[..., None] * (colour - picture)
+    return covered
 
 
 def _edge(distance: Field, softness: float = 0.03) -> Field:
-    return np.clip(0.5 + distance / softness, 0, 1)
+    cover: Field = np.clip(0.5 + distance / softness, 0, 1)
+    return cover
 
 
 def _meadow(x: Field, y: Field, shift: float) -> Picture:
@@ -68,7 +72,11 @@ def _bricks(x: Field, y: Field, shift: float) -> Picture:
     u = (x + shift) / 0.64 + 0.5 * (row % 2)
     joint = np.minimum(np.abs(u - np.round(u)) * 0.64, np.abs((y + shift) / 0.32 - np.round((y + shift) / 0.32)) * 0.32)
     tone = 0.5 + 0.5 * np.sin(7 * np.floor(u + 0.5) + 3 * row)
-    return _over(_blend(tone, (0.6, 0.25, 0.18), (0.7, 0.33, 0.22)), _edge(0.03 - joint), np.asarray([0.82, 0.77, 0.7], np.float32))
+    return _over(
+        _blend(tone, (0.6, 0.25, 0.18), (0.7, 0.33, 0.22)),
+        _edge(0.03 - joint),
+        np.asarray([0.82, 0.77, 0.7], np.float32),
+    )
 
 
 def _forest(x: Field, y: Field, shift: float) -> Picture:

@@ -54,7 +54,8 @@ def write_davis(output: Path, num_videos: int = 16, seed: int = 0) -> None:
                 "Style Change Caption": f"{truth}, watercolor painting",
                 "Object Change Caption": plain_caption(other_class, action, background),
                 "Background Change Caption": plain_caption(class_name, action, other_background),
-                "Multiple Changes Caption": plain_caption(other_class, action, other_background) + ", watercolor painting",
+                "Multiple Changes Caption": plain_caption(other_class, action, other_background)
+                + ", watercolor painting",
             }
         )
     table = io.StringIO()
@@ -80,20 +81,31 @@ def write_ucf101(output: Path, videos_per_class: int = 2, seed: int = 0) -> None
                 write_atomic(output / "UCF-101" / path, _encode_avi(frames, 25))
                 lists[split].append(f"{path} {label}" if split == "train" else path)
     splits = output / "ucfTrainTestlist"
-    write_atomic(splits / "classInd.txt", _lines(f"{label} {name}" for label, name in enumerate(names.values(), start=1)))
+    write_atomic(
+        splits / "classInd.txt", _lines(f"{label} {name}" for label, name in enumerate(names.values(), start=1))
+    )
     write_atomic(splits / "trainlist01.txt", _lines(lists["train"]))
     write_atomic(splits / "testlist01.txt", _lines(lists["test"]))
 
 
 def write_msrvtt(output: Path, num_videos: int = 20, seed: int = 0) -> None:
     """Write a folder in MSR-VTT's layout: test videos from number 7010 on, 20 captions each."""
-    videos, sentences = [], []
+    videos: list[dict[str, object]] = []
+    sentences: list[dict[str, object]] = []
     for index in range(num_videos):
         scene, name = sample_scene(seed, index), f"video{7010 + index}"
         frames, _ = render(scene, height=240, width=320, num_frames=32)
         write_atomic(output / "TestVideo" / f"{name}.mp4", encode(frames, 16))
         videos.append(
-            {"category": 0, "url": "", "video_id": name, "start time": 0.0, "end time": 2.0, "split": "test", "id": 7010 + index}
+            {
+                "category": 0,
+                "url": "",
+                "video_id": name,
+                "start time": 0.0,
+                "end time": 2.0,
+                "split": "test",
+                "id": 7010 + index,
+            }
         )
         rng = np.random.default_rng([seed, index, 4])
         for _ in range(20):
@@ -101,7 +113,8 @@ def write_msrvtt(output: Path, num_videos: int = 20, seed: int = 0) -> None:
             sentences.append({"caption": text, "video_id": name, "sen_id": len(sentences)})
     info = {"contributor": "toyworld", "year": "", "version": "1", "description": "toyworld in MSR-VTT's layout"}
     write_atomic(
-        output / "test_videodatainfo.json", json.dumps({"info": info, "videos": videos, "sentences": sentences}).encode()
+        output / "test_videodatainfo.json",
+        json.dumps({"info": info, "videos": videos, "sentences": sentences}).encode(),
     )
 
 
@@ -119,7 +132,9 @@ def write_dreambooth(output: Path, num_subjects: int = 10, images_per_subject: i
             subject = replace(view.subject, class_name=class_name, appearance=looks)
             frames, _ = render(replace(view, subject=subject), height=512, width=512, num_frames=1)
             _write_jpeg(output / "dataset" / name / f"{number:02d}.jpg", frames[0])
-    prompts = [f"'a {{0}} {{1}} {phrases[0]}'.format(unique_token, class_token)" for phrases in BACKGROUND_PHRASES.values()]
+    prompts = [
+        f"'a {{0}} {{1}} {phrases[0]}'.format(unique_token, class_token)" for phrases in BACKGROUND_PHRASES.values()
+    ]
     listing = "prompt_list = [\n" + ",\n".join(prompts) + "\n]\n"
     text = "Classes\n\nsubject_name,class\n" + "\n".join(classes)
     text += f"\n\nPrompts\n\nObject Prompts\n\n{listing}\nLive Subject Prompts\n\n{listing}"

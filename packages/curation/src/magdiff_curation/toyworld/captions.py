@@ -40,7 +40,11 @@ BACKGROUND_PHRASES = {
     "tiles": ("on a tiled floor", "on checkered tiles"),
     "curtain": ("in front of a red curtain", "on a theatre stage"),
 }
-_TEMPLATES = ("a {noun} {action} {background}", "{background}, a {noun} {action}", "a {noun} that {action} {background}")
+_TEMPLATES = (
+    "a {noun} {action} {background}",
+    "{background}, a {noun} {action}",
+    "a {noun} that {action} {background}",
+)
 
 
 def caption(rng: np.random.Generator, class_name: str, action: str, background: str) -> tuple[str, str]:

@@ -1,8 +1,8 @@
 """Toyworld on disk: mp4 files, a manifest as curation takes it, and the truth beside it.
 
-    <output>/manifest.jsonl         video, caption, answer, box (first frame, pixels), and the truth's names
-    <output>/videos/00000.mp4       ...
-    <output>/truth/00000.masks.json one COCO RLE a frame
+<output>/manifest.jsonl         video, caption, answer, box (first frame, pixels), and the truth's names
+<output>/videos/00000.mp4       ...
+<output>/truth/00000.masks.json one COCO RLE a frame
 """
 
 from __future__ import annotations
@@ -41,9 +41,7 @@ class DatasetSettings:
     """What makes the scenes harder."""
 
 
-def write_dataset(
-    output: Path, settings: DatasetSettings, progress: Callable[[int, int], None] = lambda done, total: None
-) -> Path:
+def write_dataset(output: Path, settings: DatasetSettings, progress: Callable[[int, int], None] | None = None) -> Path:
     """Write the clips, their truth and the manifest, and return the manifest's path.
 
     `progress(done, total)` is called after every clip. 512 px clips of 16 frames take about 2 s each a core.
@@ -54,7 +52,8 @@ def write_dataset(
         arguments = ([output] * len(indices), [settings] * len(indices), indices)
         for row in pool.map(_write_clip, *arguments):
             rows.append(row)
-            progress(len(rows), len(indices))
+            if progress:
+                progress(len(rows), len(indices))
     manifest = output / "manifest.jsonl"
     write_atomic(manifest, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
     return manifest

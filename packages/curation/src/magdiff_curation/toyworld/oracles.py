@@ -110,7 +110,9 @@ class Oracle:
         small = functional.avg_pool3d(pixels, (1, 2, 2)) / 2 + 0.5
         # Squared, so that pixels half of one part and half of another count little.
         weights = output["parts"].softmax(dim=1)[:, :3] ** 2
-        colours = torch.einsum("bpfhw,bcfhw->pc", weights, small) / weights.sum(dim=(0, 2, 3, 4)).clamp(min=1e-6)[:, None]
+        colours = (
+            torch.einsum("bpfhw,bcfhw->pc", weights, small) / weights.sum(dim=(0, 2, 3, 4)).clamp(min=1e-6)[:, None]
+        )
         proportions = 1 + output["proportions"][0] * torch.tensor(PROPORTION_SPREAD)
         return Reading(**names, looks=torch.cat([colours.flatten(), proportions]).double().numpy())
 

@@ -65,7 +65,7 @@ class Scene:
     noun: str
 
 
-def sample_scene(seed: int, index: int, difficulty: Difficulty = Difficulty()) -> Scene:  # noqa: B008
+def sample_scene(seed: int, index: int, difficulty: Difficulty = Difficulty()) -> Scene:
     """Return the scene number `index` of the world `seed`."""
     rng = np.random.default_rng([seed, index])
     class_name, action, background = (str(rng.choice(list(table))) for table in (CLASSES, ACTIONS, BACKGROUNDS))
@@ -142,12 +142,20 @@ def render_parts(scene: Scene, *, height: int, width: int, num_frames: int) -> N
     """Return where the subject shows its base, second and accent colour, uint8 [F, H, W, 3], 0 to 255 (covered)."""
     false_colours = replace(scene.subject.appearance, base=(1, 0, 0), second=(0, 1, 0), accent=(0, 0, 1))
     plain = replace(scene, subject=replace(scene.subject, appearance=false_colours), background="void")
-    parts, _ = render(replace(plain, distractors=(), difficulty=Difficulty()), height=height, width=width, num_frames=num_frames)
+    parts, _ = render(
+        replace(plain, distractors=(), difficulty=Difficulty()), height=height, width=width, num_frames=num_frames
+    )
     return parts
 
 
 def _paint(
-    world: Picture, placed: Placed, pose: Pose, camera: tuple[float, float], x: Field, y: Field, pixel: float,
+    world: Picture,
+    placed: Placed,
+    pose: Pose,
+    camera: tuple[float, float],
+    x: Field,
+    y: Field,
+    pixel: float,
     contrast: float,
 ) -> tuple[Picture, np.ndarray]:
     """Return the picture with a subject painted over it, and the subject's mask."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-Field = NDArray[np.float32]
-"""One value per pixel, float32 [H, W]."""
+Field = NDArray[Any]
+"""One value per pixel, floating point [H, W]."""
 Role = Literal["body", "accent", "dark"]
 
 
@@ -31,7 +31,8 @@ def ellipse(x: Field, y: Field, cx: float, cy: float, rx: float, ry: float) -> F
     u, v = (x - cx) / rx, (y - cy) / ry
     level = np.sqrt(u * u + v * v)
     gradient = np.sqrt((u / rx) ** 2 + (v / ry) ** 2)
-    return (level - 1) * level / np.maximum(gradient, 1e-6)
+    distance: Field = (level - 1) * level / np.maximum(gradient, 1e-6)
+    return distance
 
 
 def box(x: Field, y: Field, cx: float, cy: float, half_width: float, half_height: float, radius: float = 0) -> Field:
@@ -39,7 +40,8 @@ def box(x: Field, y: Field, cx: float, cy: float, half_width: float, half_height
     u = np.abs(x - cx) - half_width + radius
     v = np.abs(y - cy) - half_height + radius
     outside = np.hypot(np.maximum(u, 0), np.maximum(v, 0))
-    return outside + np.minimum(np.maximum(u, v), 0) - radius
+    distance: Field = outside + np.minimum(np.maximum(u, v), 0) - radius
+    return distance
 
 
 def polygon(x: Field, y: Field, *corners: tuple[float, float]) -> Field:
@@ -99,9 +101,7 @@ def _rabbit(x: Field, y: Field, part: float) -> list[Part]:
 
 
 def _rocket(x: Field, y: Field, part: float) -> list[Part]:
-    fins = [
-        polygon(x, y, (side * 0.2, 0.15), (side * 0.82 * part, 0.95), (side * 0.15, 0.8)) for side in (-1, 1)
-    ]
+    fins = [polygon(x, y, (side * 0.2, 0.15), (side * 0.82 * part, 0.95), (side * 0.15, 0.8)) for side in (-1, 1)]
     return [
         *(Part(fin, "accent") for fin in fins),
         Part(ellipse(x, y, 0, 0, 0.44, 0.98), "body"),

@@ -71,7 +71,9 @@ def _disturb(pixels: Tensor, generator: torch.Generator) -> Tensor:
     batch = pixels.shape[0]
     small = functional.interpolate(pixels, scale_factor=(1, 0.5, 0.5), mode="area")
     blurred = functional.interpolate(small, size=tuple(pixels.shape[2:]), mode="trilinear")
-    blur = torch.rand(batch, 1, 1, 1, 1, generator=generator) * (torch.rand(batch, 1, 1, 1, 1, generator=generator) < 0.5)
+    blur = torch.rand(batch, 1, 1, 1, 1, generator=generator) * (
+        torch.rand(batch, 1, 1, 1, 1, generator=generator) < 0.5
+    )
     pixels = pixels + blur * (blurred - pixels)
     gain = 1 + 0.08 * torch.randn(batch, 1, 1, 1, 1, generator=generator)
     noise = 0.06 * torch.rand(batch, 1, 1, 1, 1, generator=generator)
@@ -106,7 +108,7 @@ def main() -> None:
     step = 0
     for epoch in range(options.epochs):
         order = torch.randperm(options.num_clips, generator=generator)
-        for chosen in order.split(options.batch_size):
+        for chosen in torch.split(order, options.batch_size):
             if len(chosen) < options.batch_size:
                 continue
             pixels = frames[chosen].permute(0, 4, 1, 2, 3).float() / 127.5 - 1
@@ -116,7 +118,7 @@ def main() -> None:
             losses.append(0.3 * functional.mse_loss(output["proportions"], proportions[chosen]))
             loss = torch.stack(losses).sum()
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
             step += 1

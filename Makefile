@@ -1,0 +1,48 @@
+PYTHON ?= python3.11
+BIN := .venv/bin
+STAMP := .venv/.installed
+CLIPS ?= 12
+
+.DEFAULT_GOAL := help
+.PHONY: help env test test-slow lint types demo bench clean
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+env: $(STAMP)  ## Make the environment in .venv (Python 3.11)
+
+$(STAMP): constraints.txt pyproject.toml packages/curation/pyproject.toml packages/model/pyproject.toml packages/eval/pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed; install it, or: make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	@echo "installing the packages and what they need (several GB with PyTorch; minutes on a fast line)"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev \
+		--editable "packages/curation[all]" --editable packages/model --editable packages/eval
+	@touch $@
+
+test: env  ## Run the default suite
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: env  ## Run what takes longer: Ray, kills, a cluster
+	$(BIN)/python -m pytest -m slow --durations=8
+
+lint: env  ## Check style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: env  ## Check types
+	$(BIN)/mypy
+
+demo: env  ## See what the road offers so far: draw toyworld videos, curate them, look at the result
+	rm -rf data/demo
+	$(BIN)/python -m magdiff_curation.toyworld dataset --output data/demo/toyworld --num-clips $(CLIPS)
+	$(BIN)/python pipelines/curate.py --source data/demo/toyworld/manifest.jsonl --output data/demo/shards
+	@echo
+	@echo "Look at data/demo/shards/overview.png (masks over frames), summary.json and ledger.parquet beside it."
+	@echo "Next: make demo CLIPS=40, or your own videos: $(BIN)/python pipelines/curate.py --help"
+
+bench: env  ## Measure the oracle on 500 held-out clips
+	$(BIN)/python bench/oracles.py
+
+clean:  ## Remove the environment and everything that was made
+	rm -rf .venv data .pytest_cache .mypy_cache .ruff_cache
