@@ -26,7 +26,7 @@ from magdiff_curation.toyworld.backgrounds import BACKGROUNDS
 from magdiff_curation.toyworld.shapes import CLASSES
 
 NUM_FRAMES, SIZE_PX = 8, 64
-ORACLE_SHA256 = "07b7f2dcecc2a1c62a785591ff91c33572435fd8ab862a1809b9205a0b0e2bd4"
+ORACLE_SHA256 = "c73ee9b3dadd50f505148573be9615ec60e29286df0c0df041fd751141c7323a"
 HEADS = {
     "class_name": tuple(CLASSES),
     "background": tuple(BACKGROUNDS),
