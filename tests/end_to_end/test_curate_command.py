@@ -99,7 +99,9 @@ def test_ray_job_submit_runs_the_pipeline_as_typed(tmp_path: Path) -> None:
     write_dataset(tmp_path / "data" / "toyworld", DatasetSettings(num_clips=2, seed=9))
     dashboard = free_port()
     environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
-    environment |= {"RAY_ADDRESS": f"http://127.0.0.1:{dashboard}"}
+    environment |= {"RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{dashboard}", "RAY_AUTH_MODE": "token"}
+    environment |= {"RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")}
+    (tmp_path / "token").write_text("0" * 64)
 
     def ray(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [str(BIN / "ray"), *arguments]

@@ -236,4 +236,5 @@ def run_stage(name: str, stage: Stage, state: ClipState) -> None:
         place = traceback.extract_tb(error.__traceback__)[-1]
         state.status, state.reason = Status.FAILED, Reason.INTERNAL_ERROR
         state.detail = f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
-    state.seconds[name] = round(time.monotonic() - begin, 4)
+    if name != "commit":  # what commit writes is what later runs read: it cannot hold its own time
+        state.seconds[name] = round(time.monotonic() - begin, 4)
