@@ -1,11 +1,13 @@
 """pipelines/curate.py, killed with SIGKILL at its n-th atomic write: `killed_curate.py N [ARGUMENT ...]`.
 
-All atomic writes of the driver belong to packing and the ledger; the n-th is cut off after its first half.
+All atomic writes of the driver belong to packing (shards, indexes, their list) and the ledger; the n-th file is
+cut off after its first half.
 """
 
 import os
 import runpy
 import signal
+import stat
 import sys
 from pathlib import Path
 
@@ -18,7 +20,7 @@ def main() -> None:
 
     def dying_fsync(descriptor: int) -> None:
         nonlocal remaining
-        remaining -= 1
+        remaining -= stat.S_ISREG(os.fstat(descriptor).st_mode)
         if remaining == 0:
             os.ftruncate(descriptor, os.fstat(descriptor).st_size // 2)
             os.kill(os.getpid(), signal.SIGKILL)
