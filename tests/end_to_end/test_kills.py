@@ -19,7 +19,7 @@ from magdiff_curation.toyworld.dataset import DatasetSettings, write_dataset
 
 HERE = Path(__file__).parent
 CURATE = HERE.parents[1] / "pipelines" / "curate.py"
-NUM_CLIPS = 24
+NUM_CLIPS = 32
 
 
 def options(manifest: Path, output: Path) -> list[str]:

@@ -67,7 +67,9 @@ class Read:
 
 def main() -> None:
     try:
-        command = tyro.extras.subcommand_cli_from_dict({"dataset": Dataset, "benchmark": Benchmark, "read": Read})
+        command = tyro.extras.subcommand_cli_from_dict(
+            {"dataset": Dataset, "benchmark": Benchmark, "read": Read}, prog="python -m magdiff_curation.toyworld"
+        )
         command.run()
     except (ValueError, OSError) as error:
         sys.exit(f"toyworld: {error}")
