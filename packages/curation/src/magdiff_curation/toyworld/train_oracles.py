@@ -81,6 +81,7 @@ def _disturb(pixels: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def main() -> None:
+    """Draw the training clips, train, and write the weights in half precision after every epoch."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=1_000_003)
