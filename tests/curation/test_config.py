@@ -30,8 +30,14 @@ def test_mistakes_are_refused_with_the_remedy(tmp_path: Path, text: str, message
         load_settings(path)
 
 
-def test_the_result_hash_changes_with_results_only() -> None:
+def test_the_result_hash_changes_with_results_only(tmp_path: Path) -> None:
     settings = CurationSettings()
     assert replace(settings, output=Path("elsewhere"), limit=3).result_sha256() == settings.result_sha256()
+    words = tmp_path / "words.yaml"
+    hashes = set()
+    for text in ("animal: [dog]", "animal: [dog, cat]"):
+        words.write_text(text)
+        hashes.add(replace(settings, label=replace(settings.label, subject_words=words)).result_sha256())
+    assert len(hashes | {settings.result_sha256()}) == 3
     changed = replace(settings, filters=replace(settings.filters, min_area_ratio=0.1))
     assert changed.result_sha256() != settings.result_sha256()

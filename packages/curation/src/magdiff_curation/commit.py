@@ -11,11 +11,11 @@ when, or on how often the run was killed. Clips added later go into new shards; 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from magdiff_curation.clips.atomic import remove_temporaries, sha256_hex, write_atomic
+from magdiff_curation.clips.atomic import remove_temporaries, sha256_hex, sha256_of_file, write_atomic
 from magdiff_curation.clips.index import SHARD_LIST, ShardList, index_path, load_index, load_shard_list, save_shard_list
 from magdiff_curation.clips.record import MASKS, RECORD, SUBJECT, VIDEO, Clip, ClipRecord
 from magdiff_curation.clips.shards import pack_sample, write_shard
@@ -87,7 +87,7 @@ def _sample(state: ClipState, video: bytes, masks: bytes) -> bytes:
     return pack_sample(state.key, members)
 
 
-def committed(workspace: Workspace, state: ClipState, packed_keys: frozenset[str]) -> ClipState | None:
+def committed(workspace: Workspace, state: ClipState, packed_keys: Mapping[str, str]) -> ClipState | None:
     """Return the committed state of an input, or None where it is still to be done (or its sample is gone)."""
     path = workspace.outcome(state.row_id)
     if not path.is_file():
@@ -98,27 +98,31 @@ def committed(workspace: Workspace, state: ClipState, packed_keys: frozenset[str
     return done
 
 
-def open_set(output: Path, settings_sha256: str) -> tuple[ShardList, frozenset[str]]:
-    """Return the shards that the output folder already holds, and the keys in them.
+def open_set(output: Path, settings_sha256: str) -> tuple[ShardList, dict[str, str]]:
+    """Return the shards that the output folder already holds, and the sha256 of every sample in them by key.
 
     Raises:
         ValueError: they were made with other settings; ShardError: they are damaged.
     """
     if not (output / SHARD_LIST).is_file():
-        return _EMPTY_LIST, frozenset()
+        return _EMPTY_LIST, {}
     listing = load_shard_list(output)
     if listing.settings_sha256 != settings_sha256:
         raise ValueError(
             f"{output} holds shards of other settings ({listing.settings_sha256[:8]}, now {settings_sha256[:8]}): "
             "one set has one definition: choose another output folder, or delete this one"
         )
-    return listing, frozenset(entry.key for shard in listing.shards for entry in load_index(output / shard).samples)
+    entries = (entry for shard in listing.shards for entry in load_index(output / shard).samples)
+    return listing, {entry.key: entry.sha256 for entry in entries}
 
 
 def pack(output: Path, states: Iterable[ClipState], settings_sha256: str, shard_bytes: int) -> list[ClipState]:
     """Pack every kept clip that no shard holds yet, and return the states with duplicates decided.
 
     Of several inputs with one key the first by name is kept, the others are dropped as duplicates.
+
+    Raises:
+        ValueError: a clip that is packed already has come out differently: its caption, answer or box has changed.
     """
     workspace = Workspace(output)
     listing, packed_keys = open_set(output, settings_sha256)
@@ -128,6 +132,13 @@ def pack(output: Path, states: Iterable[ClipState], settings_sha256: str, shard_
         if state.status == Status.KEPT and owners.setdefault(state.key, state) is not state:
             state.status, state.reason = Status.DROPPED, Reason.DUPLICATE
             state.detail = f"the same clip as {owners[state.key].source}"
+    for key, state in owners.items():
+        sample = workspace.sample(state.row_id)
+        if key in packed_keys and sample.is_file() and sha256_of_file(sample) != packed_keys[key]:
+            raise ValueError(
+                f"{state.source} is in the shards of {output} with another caption, answer or box: shards are never "
+                "rewritten; put the row back as it was, or choose another output folder"
+            )
     new = [owners[key] for key in sorted(owners) if key not in packed_keys]
     shards, digests, counts = list(listing.shards), list(listing.index_sha256), list(listing.num_samples)
     for group in _groups(new, workspace, shard_bytes):

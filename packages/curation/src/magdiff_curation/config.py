@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import importlib.resources
 import types
 import typing
 from dataclasses import dataclass, field
@@ -184,6 +185,9 @@ class CurationSettings:
         value = dataclasses.asdict(self)
         for name in ("source", "output", "limit", "shard_megabytes", "engine"):
             del value[name]
+        # The list W counts by what it says, not by what it is called.
+        words = self.label.subject_words or importlib.resources.files(__package__).joinpath("subject_words.yaml")
+        value["label"]["subject_words"] = sha256_hex(words.read_bytes())
         return sha256_hex(canonical_json(_plain(value)))
 
 
