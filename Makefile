@@ -1,7 +1,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.installed
-CLIPS ?= 12
+CLIPS ?= 240
 
 .DEFAULT_GOAL := help
 .PHONY: help env test test-slow lint types demo bench clean
@@ -33,13 +33,8 @@ lint: env  ## Check style
 types: env  ## Check types
 	$(BIN)/mypy
 
-demo: env  ## See what the road offers so far: draw toyworld videos, curate them, look at the result
-	rm -rf data/demo
-	$(BIN)/python -m magdiff_curation.toyworld dataset --output data/demo/toyworld --num-clips $(CLIPS)
-	$(BIN)/python pipelines/curate.py --source data/demo/toyworld/manifest.jsonl --output data/demo/shards
-	@echo
-	@echo "Look at data/demo/shards/overview.png (masks over frames), summary.json and ledger.parquet beside it."
-	@echo "Next: make demo CLIPS=40, or your own videos: $(BIN)/python pipelines/curate.py --help"
+demo: env  ## See all of MagDiff at work: draw, curate, train, generate, edit, score. Or VIDEO=my.mp4 SUBJECT="dog" [BOX=x0,y0,x1,y1]
+	$(BIN)/python pipelines/demo.py --clips $(CLIPS) $(if $(VIDEO),--video "$(VIDEO)" --subject "$(SUBJECT)" --box "$(BOX)")
 
 bench: env  ## Measure the oracle on 500 held-out clips
 	$(BIN)/python bench/oracles.py

@@ -7,22 +7,16 @@ The command line (`pipelines/curate.py --help`) is made from the same classes.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import importlib.resources
-import types
-import typing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
-
-import yaml
+from typing import Literal
 
 from magdiff_curation.clips.atomic import canonical_json, sha256_hex
 from magdiff_curation.clips.video import CodecSettings
 from magdiff_curation.segment import GrabCutSettings
+from magdiff_curation.settings import build, read_yaml
 from magdiff_curation.trackers.optical_flow import OpticalFlowSettings
-
-Settings = TypeVar("Settings")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,45 +191,7 @@ def load_settings(path: Path) -> CurationSettings:
     Raises:
         ValueError: not a mapping, an unknown key, or a value of the wrong type.
     """
-    with path.open(encoding="utf-8") as file:
-        value = yaml.safe_load(file) or {}
-    return build(CurationSettings, value, str(path))
-
-
-def build(kind: type[Settings], value: object, where: str) -> Settings:
-    """Return a settings dataclass from plain values, refusing what it does not know.
-
-    Raises:
-        ValueError: the message names the place, the value and the remedy.
-    """
-    if not isinstance(value, dict):
-        raise ValueError(f"{where}: expected a mapping of settings, got {value!r}")
-    types_by_name = typing.get_type_hints(kind)
-    for name in value:
-        if name not in types_by_name:
-            near = difflib.get_close_matches(str(name), types_by_name, n=1, cutoff=0.0)
-            raise ValueError(f"{where}: there is no setting {name!r}; did you mean {near[0]!r}?")
-    return kind(**{name: _convert(types_by_name[name], entry, f"{where}: {name}") for name, entry in value.items()})
-
-
-def _convert(kind: Any, value: object, where: str) -> object:
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        return build(kind, value, where)
-    if typing.get_origin(kind) is Literal:
-        if value not in typing.get_args(kind):
-            raise ValueError(f"{where} is {value!r}; it must be one of {', '.join(map(repr, typing.get_args(kind)))}")
-        return value
-    if isinstance(kind, types.UnionType):
-        if value is None:
-            return None
-        (kind,) = (option for option in typing.get_args(kind) if option is not type(None))
-    if kind is Path and isinstance(value, str):
-        return Path(value)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
-        raise ValueError(f"{where} is {value!r}; it must be of type {kind.__name__}")
-    return value
+    return build(CurationSettings, read_yaml(path), str(path))
 
 
 def _plain(value: object) -> object:

@@ -1,7 +1,8 @@
 """Toyworld in the folder layouts of the paper's four benchmarks, so that each runs offline on a real tree.
 
 - LOVEU-TGVE 2023 (DAVIS): `LOVEU-TGVE-2023_Dataset.csv`, `DAVIS_480p/480p_frames/<video>/00000.jpg` and
-  `DAVIS_480p/480p_videos/<video>.mp4`, four edited captions a video.
+  `DAVIS_480p/480p_videos/<video>.mp4`, four edited captions a video; and, as DAVIS itself has them, the subjects'
+  masks in `Annotations/480p/<video>/00000.png`.
 - UCF-101: `UCF-101/<Class>/v_<Class>_g01_c01.avi` (MPEG-4 in avi, 320x240) and `ucfTrainTestlist/`.
 - MSR-VTT: `TestVideo/video<N>.mp4` and `test_videodatainfo.json`, 20 captions a video.
 - DreamBooth: `dataset/<subject>/00.jpg` to `04.jpg` and `dataset/prompts_and_classes.txt`.
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from magdiff_curation.clips.atomic import write_atomic
@@ -38,10 +40,12 @@ def write_davis(output: Path, num_videos: int = 16, seed: int = 0) -> None:
     for index in range(num_videos):
         scene, rng = sample_scene(seed, index), np.random.default_rng([seed, index, 3])
         name = f"{scene.subject.class_name}-{index:02d}"
-        frames, _ = render(scene, height=480, width=854, num_frames=32)
+        frames, masks = render(scene, height=480, width=854, num_frames=32)
         folder = output / "DAVIS_480p"
         for number, image in enumerate(frames):
             _write_jpeg(folder / "480p_frames" / name / f"{number:05d}.jpg", image)
+        for number, mask in enumerate(masks):
+            _write_png(output / "Annotations" / "480p" / name / f"{number:05d}.png", mask.astype(np.uint8) * 255)
         write_atomic(folder / "480p_videos" / f"{name}.mp4", encode(frames, 8))
         class_name, action, background = scene.subject.class_name, scene.action, scene.background
         other_class = _other(rng, list(CLASSES), class_name)
@@ -165,6 +169,12 @@ def _lines(lines: Iterable[str]) -> bytes:
 def _write_jpeg(path: Path, image: Image) -> None:
     buffer = io.BytesIO()
     PillowImage.fromarray(image).save(buffer, "JPEG", quality=95)
+    write_atomic(path, buffer.getvalue())
+
+
+def _write_png(path: Path, image: NDArray[np.uint8]) -> None:
+    buffer = io.BytesIO()
+    PillowImage.fromarray(image).save(buffer, "PNG")
     write_atomic(path, buffer.getvalue())
 
 

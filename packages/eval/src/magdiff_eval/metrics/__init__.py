@@ -1,0 +1,1 @@
+"""Metrics: pure functions from features, pixels or readings to numbers."""

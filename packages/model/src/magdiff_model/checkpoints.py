@@ -1,0 +1,83 @@
+"""What training leaves on disk: the pipeline in diffusers' layout, and the state that a stopped run goes on from."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from magdiff_curation.clips.atomic import canonical_json, sha256_hex, write_atomic
+from magdiff_model.pipeline import MagDiffPipeline
+
+STATE = "state.pt"
+
+
+def load_pipeline(path: str | Path) -> MagDiffPipeline:
+    """Return the pipeline of a folder in fp32.
+
+    Raises:
+        ValueError: the folder is not there, or is not a MagDiff pipeline.
+    """
+    folder = Path(path)
+    if not (folder / "model_index.json").is_file():
+        raise ValueError(
+            f"{folder} is no pipeline: it has no model_index.json. The repository's toyworld base is zoo/toyworld; "
+            "magdiff_model.train writes others"
+        )
+    pipeline = MagDiffPipeline.from_pretrained(folder, torch_dtype=torch.float32, local_files_only=True)
+    pipeline.set_progress_bar_config(disable=True)
+    for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder, pipeline.image_encoder):
+        part.eval()
+    return pipeline  # type: ignore[no-any-return]
+
+
+def save_pipeline(pipeline: MagDiffPipeline, folder: Path) -> None:
+    """Write the pipeline's parts as safetensors with their configs; `from_pretrained` reads it back."""
+    pipeline.save_pretrained(folder, safe_serialization=True)
+
+
+def save_state(settings: Any, unet: Any, optimizer: Any, schedule: Any, losses: list[float]) -> None:
+    """Write everything that the rest of the run depends on, as one file, whole or not at all."""
+    trained = {name: value for name, value in unet.named_parameters() if value.requires_grad}
+    state = {
+        "settings_sha256": settings_sha256(settings),
+        "unet": trained,
+        "optimizer": optimizer.state_dict(),
+        "schedule": schedule.state_dict(),
+        "losses": losses,
+        "random": torch.get_rng_state(),
+    }
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    write_atomic(settings.output / STATE, buffer.getvalue())
+
+
+def load_state(settings: Any, unet: Any, optimizer: Any, schedule: Any) -> list[float]:
+    """Take up the run in `settings.output`, and return its losses so far: one a step; empty for a new run.
+
+    Raises:
+        ValueError: the run there has other settings.
+    """
+    path = settings.output / STATE
+    if not path.is_file():
+        return []
+    state = torch.load(path, weights_only=True)
+    if state["settings_sha256"] != settings_sha256(settings):
+        raise ValueError(f"{path} is of a run with other settings: choose another --output, or delete that one")
+    unet.load_state_dict(state["unet"], strict=False)
+    optimizer.load_state_dict(state["optimizer"])
+    schedule.load_state_dict(state["schedule"])
+    torch.set_rng_state(state["random"])
+    losses: list[float] = state["losses"]
+    return losses
+
+
+def settings_sha256(settings: Any) -> str:
+    """Return the hash of every setting that shapes the weights (not where things are, how fast, or how often saved)."""
+    value = dataclasses.asdict(settings)
+    for name in ("output", "config", "workers", "device", "save_every", "log_every", "dry_run"):
+        del value[name]
+    return sha256_hex(canonical_json({name: repr(entry) for name, entry in value.items()}))

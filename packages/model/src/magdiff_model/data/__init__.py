@@ -1,0 +1,1 @@
+"""From shards to batches: the order of clips, their framing, and what of them conditions the model."""

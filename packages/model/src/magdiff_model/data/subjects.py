@@ -1,0 +1,75 @@
+"""What the model is shown of the subject, from frames and masks: subject-driven alignment (Section 3.1).
+
+HFA gets the subject at several sizes with everything else at 0 in [-1, 1]; APA gets it at CLIP's size with everything
+else at CLIP's mean (0 once normalised). A mask of None is the paper's null mask: the whole frame is the subject.
+Generation shows one frame, in slot 0; editing shows every frame, each in its own slot.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from magdiff_curation.clips.masks import Frames, Masks
+from magdiff_model.data.framing import framed_frames, framed_masks
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubjectSettings:
+    """How subjects are shown."""
+
+    size_px: int = 256
+    """Side of the model's square frames."""
+    ratios: tuple[float, ...] = (1.5, 1.25, 1.0)
+    """HFA's sizes as multiples of `size_px`: 384, 320 and 256 px in the paper. Empty: no HFA."""
+    clip_size_px: int = 224
+    """Side of CLIP's pictures."""
+    clip_mean: tuple[float, ...] = (0.48145466, 0.4578275, 0.40821073)
+    """CLIP's normalisation, channel means (0 to 1)."""
+    clip_std: tuple[float, ...] = (0.26862954, 0.26130258, 0.27577711)
+    """CLIP's normalisation, channel deviations."""
+    masked: bool = True
+    """Show the subject alone (SDA); False shows whole frames (the rows without SDA in Table 5)."""
+
+    def sizes_px(self) -> tuple[int, ...]:
+        """Return HFA's sizes in pixels, even."""
+        return tuple(2 * round(self.size_px * ratio / 2) for ratio in self.ratios)
+
+
+@dataclass(frozen=True)
+class SubjectInputs:
+    """The subject of S frames (1 for generation, F for editing)."""
+
+    pyramid: tuple[Tensor, ...]
+    """HFA's pictures, one tensor a scale, float32 [S, 3, s_i, s_i] in [-1, 1]."""
+    clip_pixels: Tensor
+    """CLIP's pictures, normalised, float32 [S, 3, c, c]."""
+
+
+def subject_inputs(frames: Frames, masks: Masks | None, settings: SubjectSettings) -> SubjectInputs:
+    """Return the inputs for frames uint8 [S, H, W, 3] and their masks bool [S, H, W], or None for whole frames.
+
+    Raises:
+        ValueError: masks of another shape than the frames, or a frame whose mask is empty.
+    """
+    if masks is not None and masks.shape != frames.shape[:3]:
+        raise ValueError(f"masks {masks.shape} do not fit frames {frames.shape}: one mask per frame, of its size")
+    if not settings.masked:
+        masks = None
+    empty = [] if masks is None else np.flatnonzero(~masks.any(axis=(1, 2))).tolist()
+    if empty:
+        raise ValueError(f"frames {empty} have an empty mask: give a mask that covers the subject, or none at all")
+
+    def alone(size_px: int) -> Tensor:
+        pixels = framed_frames(frames, size_px)
+        return pixels if masks is None else pixels * framed_masks(masks, size_px)
+
+    clip_pixels = framed_frames(frames, settings.clip_size_px) / 2 + 0.5
+    mean, std = (torch.tensor(values)[:, None, None] for values in (settings.clip_mean, settings.clip_std))
+    clip_pixels = (clip_pixels - mean) / std
+    if masks is not None:
+        clip_pixels = clip_pixels * framed_masks(masks, settings.clip_size_px)
+    return SubjectInputs(tuple(alone(size) for size in settings.sizes_px()), clip_pixels)

@@ -1,0 +1,27 @@
+import numpy as np
+import pytest
+
+from magdiff_eval.metrics.regions import error_inside, mean_colour_error
+
+
+def test_the_error_counts_the_region_alone_in_units_of_minus_one_to_one() -> None:
+    source = np.zeros((1, 2, 2, 3), np.uint8)
+    video = source.copy()
+    video[0, 0, 0], video[0, 1, 1] = 255, 255
+    masks = np.array([[[True, True], [False, False]]])
+    assert error_inside(video, source, masks) == pytest.approx(4 / 2)  # one of two pixels is off by 2
+
+
+def test_the_mean_colour_error_is_the_variance_inside_each_frame() -> None:
+    source = np.zeros((2, 1, 2, 3), np.uint8)
+    source[0, 0, 1] = 255
+    masks = np.ones((2, 1, 2), bool)
+    assert mean_colour_error(source, masks) == pytest.approx((1 + 0) / 2)
+
+
+def test_shapes_that_do_not_fit_and_empty_regions_are_refused() -> None:
+    video = np.zeros((1, 2, 2, 3), np.uint8)
+    with pytest.raises(ValueError, match="do not fit"):
+        error_inside(video, video[:, :1], np.ones((1, 2, 2), bool))
+    with pytest.raises(ValueError, match="empty"):
+        error_inside(video, video, np.zeros((1, 2, 2), bool))
