@@ -1,7 +1,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.installed
-CLIPS ?= 240
+CLIPS ?= 300
 
 .DEFAULT_GOAL := help
 .PHONY: help env test test-slow lint types demo bench clean

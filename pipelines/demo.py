@@ -26,7 +26,7 @@ from magdiff_curation.clips.video import decode, encode
 from magdiff_curation.config import LimitSettings
 from magdiff_curation.normalize import probe_source
 from magdiff_curation.reasons import ClipRejected
-from magdiff_curation.toyworld.captions import BACKGROUND_PHRASES
+from magdiff_curation.toyworld.captions import BACKGROUND_PHRASES, plain_caption
 from magdiff_eval.report.page import Shown, write_page
 
 HONEST = (
@@ -43,8 +43,10 @@ class Demo:
 
     output: Path = Path("data/demo")
     """Receives everything."""
-    clips: int = 240
+    clips: int = 300
     """Toyworld clips to train on."""
+    train_steps: int | None = None
+    """Training steps; none takes the config's, some minutes on two cores."""
     scored: int = 12
     """Held-out clips that are edited, generated and scored."""
     video: Path | None = None
@@ -60,6 +62,11 @@ class Steps:
 
     def __init__(self, total: int) -> None:
         self.total, self.done, self.begin = total, 0, time.monotonic()
+
+    def skip(self, title: str) -> None:
+        """Count a step that has been done before."""
+        self.done += 1
+        print(f"\n[{self.done}/{self.total}] {title}", flush=True)
 
     def run(self, title: str, *command: object) -> None:
         """Run `python COMMAND`; a failure ends the demo with the command's own words above it."""
@@ -83,20 +90,31 @@ def run_demo(demo: Demo) -> None:
         check_video(demo)
     out, steps = demo.output, Steps(5 if demo.video is None else 7)
     model = out / "magdiff"
-    steps.run(
-        f"drawing {demo.clips} toyworld videos",
-        *("-m", "magdiff_curation.toyworld", "dataset", "--output", out / "toyworld"),
-        *("--num-clips", demo.clips, "--seed", 4, "--width", 128, "--height", 128),
-    )
+    manifest = out / "toyworld" / "manifest.jsonl"
+    drawn = len(manifest.read_bytes().splitlines()) if manifest.is_file() else demo.clips
+    if drawn != demo.clips:
+        raise ValueError(
+            f"{out} holds a demo of {drawn} clips, not {demo.clips}: remove it, or choose another --output"
+        )
+    # Drawn once: curation tells a clip by its file's time too.
+    if manifest.is_file():
+        steps.skip(f"{demo.clips} toyworld videos are drawn already")
+    else:
+        steps.run(
+            f"drawing {demo.clips} toyworld videos",
+            *("-m", "magdiff_curation.toyworld", "dataset", "--output", manifest.parent),
+            *("--num-clips", demo.clips, "--seed", 4, "--width", 128, "--height", 128),
+        )
     steps.run(
         "curation on Ray: label, mask and pack them",
         *("pipelines/curate.py", "--config", CONFIGS / "toyworld_curate.yaml"),
-        *("--source", out / "toyworld" / "manifest.jsonl", "--output", out / "shards"),
+        *("--source", manifest, "--output", out / "shards"),
     )
     steps.run(
         "training MagDiff from the zoo's text-to-video base",
         *("-m", "magdiff_model.train", "--config", CONFIGS / "toyworld_train.yaml"),
         *("--shards", out / "shards", "--output", model),
+        *(("--steps", demo.train_steps) if demo.train_steps else ()),
     )
     sampling = ("--steps", 25, "--guidance-scale", 2)
     if demo.video is None:
@@ -105,12 +123,13 @@ def run_demo(demo: Demo) -> None:
             *("-m", "magdiff_eval.run", "toyworld", "--model", model, "--output", out / "scores"),
             *("--num-clips", demo.scored, *sampling),
         )
+        row = json.loads(manifest.read_text(encoding="utf-8").splitlines()[3])
+        background = "snow" if row["background"] == "sunset" else "sunset"
         steps.run(
             "one edit, as you would type it",
             *("-m", "magdiff_model.edit", "--checkpoint", model, "--output", out / "edit.mp4"),
-            *("--video", out / "toyworld" / "videos" / "00003.mp4"),
-            *("--masks", out / "toyworld" / "truth" / "00003.masks.json"),
-            *("--prompt", "a subject at sunset", "--frame-stride", 2, *sampling),
+            *("--video", manifest.parent / row["video"], "--masks", manifest.parent / "truth" / "00003.masks.json"),
+            *("--prompt", plain_caption(row["class_name"], row["action"], background), "--frame-stride", 2, *sampling),
         )
         print(closing(demo, time.monotonic() - steps.begin))
     else:

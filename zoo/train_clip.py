@@ -150,13 +150,10 @@ def main() -> None:
         if step % 50 == 0:
             left = (time.monotonic() - begin) / step * (options.steps - step)
             print(f"step {step}/{options.steps} loss {loss.item():.3f}, {left:.0f} s left", flush=True)
-    model.half().save_pretrained(options.output / "clip")
-    CLIPTextModelWithProjection.from_pretrained(options.output / "clip").half().save_pretrained(
-        options.output / "text_encoder"
-    )
-    CLIPVisionModelWithProjection.from_pretrained(options.output / "clip").half().save_pretrained(
-        options.output / "image_encoder"
-    )
+    whole = Path("data/zoo/clip")
+    model.half().save_pretrained(whole)
+    for kind, name in ((CLIPTextModelWithProjection, "text_encoder"), (CLIPVisionModelWithProjection, "image_encoder")):
+        kind.from_pretrained(whole).half().save_pretrained(options.output / name)
     tokenizer.save_pretrained(options.output / "tokenizer")
     size = {"height": 64, "width": 64}
     CLIPImageProcessorPil(size=size, crop_size=size, image_mean=MEAN, image_std=STD).save_pretrained(

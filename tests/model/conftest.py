@@ -13,8 +13,6 @@ from magdiff_curation.clips.shards import pack_sample, write_shard
 from magdiff_curation.clips.video import encode
 from magdiff_curation.toyworld.scene import render, sample_scene
 
-ZOO = Path(__file__).parents[2] / "zoo" / "toyworld"
-
 
 def toy_clip(index: int, num_frames: int = 16) -> Clip:
     scene = sample_scene(77, index)

@@ -55,7 +55,7 @@ def choose_trainable(unet: nn.Module, trainable: TrainableSet) -> tuple[list[nn.
 def alphas_by_layer(unet: nn.Module) -> dict[str, tuple[float, float]]:
     """Return (alpha_text, alpha_image) of every APA layer by its name; empty for a text-only UNet."""
     return {
-        name: (float(module.alpha_text), float(module.alpha_image))
+        name: (module.alpha_text.item(), module.alpha_image.item())
         for name, module in unet.named_modules()
         if hasattr(module, "alpha_text")
     }

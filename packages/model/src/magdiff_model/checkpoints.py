@@ -7,7 +7,9 @@ import io
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import torch
+import transformers
 
 from magdiff_curation.clips.atomic import canonical_json, sha256_hex, write_atomic
 from magdiff_model.pipeline import MagDiffPipeline
@@ -27,11 +29,18 @@ def load_pipeline(path: str | Path) -> MagDiffPipeline:
             f"{folder} is no pipeline: it has no model_index.json. The repository's toyworld base is zoo/toyworld; "
             "magdiff_model.train writes others"
         )
+    quiet_loading()
     pipeline = MagDiffPipeline.from_pretrained(folder, torch_dtype=torch.float32, local_files_only=True)
     pipeline.set_progress_bar_config(disable=True)
     for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder, pipeline.image_encoder):
         part.eval()
     return pipeline  # type: ignore[no-any-return]
+
+
+def quiet_loading() -> None:
+    """Switch off the bars that diffusers and transformers draw for every small file."""
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
 
 
 def save_pipeline(pipeline: MagDiffPipeline, folder: Path) -> None:

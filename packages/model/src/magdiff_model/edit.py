@@ -89,8 +89,8 @@ def _masks(settings: Edit, frames: Frames) -> Masks | None:
     masks = read_masks(settings.masks)[: len(frames)]
     if masks.shape != frames.shape[:3]:
         raise ValueError(
-            f"{settings.masks} has masks {masks.shape}, the video's frames are {frames.shape[:3]}: one per frame, of "
-            "its size (videos over 512 px on the short side are scaled down to it; curation's masks are made at that size)"
+            f"{settings.masks} has masks {masks.shape} for frames {frames.shape[:3]}: need one a frame, of its "
+            "size (videos over 512 px on the short side are scaled down to it; curation's masks are made at that size)"
         )
     return masks
 

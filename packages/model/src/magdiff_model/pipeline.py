@@ -19,7 +19,7 @@ from torch import Tensor
 
 from magdiff_curation.clips.masks import Frames, Masks
 from magdiff_model.data.subjects import SubjectSettings, subject_inputs
-from magdiff_model.encoding import EmptySlots, decode_latents, encode_images, encode_pyramid, encode_text
+from magdiff_model.encoding import decode_latents, encode_images, encode_pyramid, encode_text
 from magdiff_model.precision import Precision, autocast
 from magdiff_model.sampling import denoise
 
@@ -55,9 +55,9 @@ class MagDiffPipeline(DiffusionPipeline):  # type: ignore[misc]
         scheduler: Any,
         size_px: int = 256,
         num_frames: int = 8,
-        subject_ratios: tuple[float, ...] = (1.5, 1.25, 1.0),
+        subject_ratios: list[float] | tuple[float, ...] = (1.5, 1.25, 1.0),
         subject_masked: bool = True,
-        empty_slots: EmptySlots = "masked_image",
+        empty_slots: str = "masked_image",
     ) -> None:
         super().__init__()
         self.register_modules(

@@ -111,6 +111,7 @@ def train(settings: TrainSettings) -> None:
         ValueError: shards, base or an earlier run in the output folder do not fit; nothing was done.
     """
     device = pick_device(settings.device)
+    torch.manual_seed(settings.data.seed)  # the new parts' first values, and Temp-Conv's dropout
     pipeline = with_alignments(load_pipeline(settings.base), settings).to(device)
     unet, vae, scheduler = pipeline.unet, pipeline.vae, pipeline.scheduler
     weights, alphas = choose_trainable(unet, settings.optimizer.trainable)
@@ -139,7 +140,6 @@ def train(settings: TrainSettings) -> None:
     )
     if settings.dry_run:
         return
-    torch.manual_seed(settings.data.seed)  # dropout in Temp-Conv
     losses = load_state(settings, unet, optimizer, schedule)
     first_step = len(losses)
     if first_step:

@@ -1,0 +1,117 @@
+import dataclasses
+import hashlib
+from pathlib import Path
+
+import pytest
+import torch
+from tests_support import ZOO
+
+import magdiff_model.train as training
+from magdiff_model.checkpoints import load_pipeline
+from magdiff_model.config import parse
+from magdiff_model.data.loader import DataSettings
+from magdiff_model.train import AlignmentSettings, OptimizerSettings, TrainSettings, train
+
+CONFIGS = ZOO.parents[1] / "pipelines" / "configs"
+
+
+def settings(shards: Path, output: Path, **changes: object) -> TrainSettings:
+    small = TrainSettings(
+        shards=shards,
+        base=str(ZOO),
+        output=output,
+        steps=4,
+        batch_size=2,
+        workers=0,
+        precision="fp32",
+        save_every=2,
+        log_every=2,
+        data=DataSettings(frame_stride=2, multi_slot=0.5),
+        optimizer=OptimizerSettings(learning_rate=1e-3),
+    )
+    return dataclasses.replace(small, **changes)
+
+
+def weights_sha256(output: Path) -> str:
+    return hashlib.sha256((output / "unet" / "diffusion_pytorch_model.safetensors").read_bytes()).hexdigest()
+
+
+def test_a_stopped_run_goes_on_to_the_same_weights_and_losses(shards: Path, tmp_path: Path, monkeypatch) -> None:
+    train(settings(shards, tmp_path / "whole"))
+    real, calls = training.diffusion_loss, []
+
+    def stop_at_the_fourth(*arguments: object) -> torch.Tensor:
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(training, "diffusion_loss", stop_at_the_fourth)
+    with pytest.raises(KeyboardInterrupt):
+        train(settings(shards, tmp_path / "stopped"))
+    assert not (tmp_path / "stopped" / "unet").exists()
+    train(settings(shards, tmp_path / "stopped"))
+    assert len(calls) == 6, "the run went on after step 2"
+    assert weights_sha256(tmp_path / "whole") == weights_sha256(tmp_path / "stopped")
+    whole, stopped = ((tmp_path / name / "losses.json").read_text() for name in ("whole", "stopped"))
+    assert whole == stopped
+
+
+def test_training_moves_the_new_parts_and_leaves_resnets_vae_and_clip_as_they_were(
+    shards: Path, tmp_path: Path
+) -> None:
+    train(settings(shards, tmp_path))
+    before, after = load_pipeline(ZOO), load_pipeline(tmp_path)
+    old, new = before.unet.state_dict(), after.unet.state_dict()
+    changed = {name for name in old if not torch.equal(old[name], new[name])}
+    assert changed
+    assert not [name for name in changed if ".resnets." in name or "samplers" in name]
+    assert new["conv_in_cond.weight"].abs().max() > 0
+    for part in ("vae", "text_encoder", "image_encoder"):
+        ours, theirs = getattr(after, part).state_dict(), getattr(before, part).state_dict()
+        assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_without_image_conditions_the_model_has_neither_branch(shards: Path, tmp_path: Path) -> None:
+    train(settings(shards, tmp_path, steps=2, alignments=AlignmentSettings(apa="text_only", hfa=False)))
+    names = load_pipeline(tmp_path).unet.state_dict()
+    assert not [name for name in names if "image" in name or "hfa" in name or "conv_in_cond" in name]
+
+
+def test_a_run_with_other_settings_in_the_folder_is_refused(shards: Path, tmp_path: Path) -> None:
+    train(settings(shards, tmp_path, steps=2))
+    with pytest.raises(ValueError, match="run with other settings"):
+        train(settings(shards, tmp_path, steps=2, batch_size=1))
+
+
+def test_a_dry_run_tells_and_writes_nothing(shards: Path, tmp_path: Path, capsys) -> None:
+    train(settings(shards, tmp_path / "out", dry_run=True))
+    assert "parameters train, on 6 clips" in capsys.readouterr().out
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_base_that_is_not_there_is_named(shards: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"nowhere is no pipeline.*zoo/toyworld"):
+        train(settings(shards, tmp_path, base="nowhere"))
+
+
+def test_the_config_file_sets_and_the_command_line_overrides(tmp_path: Path) -> None:
+    config = str(CONFIGS / "toyworld_train.yaml")
+    parsed = parse(TrainSettings, ["--config", config, "--shards", "s", "--data.multi-slot", "0"], "train")
+    assert parsed.base == "zoo/toyworld"
+    assert parsed.data.frame_stride == 2
+    assert parsed.data.multi_slot == 0
+    assert parsed.shards == Path("s")
+
+
+def test_an_unknown_setting_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("optimizer:\n  learning_rat: 1.0\n")
+    with pytest.raises(ValueError, match="did you mean 'learning_rate'"):
+        parse(TrainSettings, ["--config", str(tmp_path / "c.yaml"), "--shards", "s"], "train")
+
+
+def test_the_defaults_are_the_papers() -> None:
+    paper = parse(TrainSettings, ["--shards", "s"], "train")
+    assert (paper.steps, paper.batch_size, paper.optimizer.learning_rate) == (50_000, 64, 5e-5)
+    assert (paper.data.num_frames, paper.data.prompt_drop, paper.data.multi_slot) == (8, 0.15, 0)
+    assert paper.alignments == AlignmentSettings(apa="adaptive", hfa=True, hfa_ratios=(1.5, 1.25, 1.0), sda=True)

@@ -1,0 +1,5 @@
+"""What several folders of tests share."""
+
+from pathlib import Path
+
+ZOO = Path(__file__).parents[1] / "zoo" / "toyworld"
