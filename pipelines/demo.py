@@ -116,19 +116,19 @@ def run_demo(demo: Demo) -> None:
         *("--shards", out / "shards", "--output", model),
         *(("--steps", demo.train_steps) if demo.train_steps else ()),
     )
-    sampling = ("--steps", 25, "--guidance-scale", 2)
+    sampling = ("--steps", 25, "--guidance-scale", 1)  # more would cost a small model its subject
     if demo.video is None:
         steps.run(
             f"editing and generating {demo.scored} held-out clips before new backgrounds, and scoring them",
             *("-m", "magdiff_eval.run", "toyworld", "--model", model, "--output", out / "scores"),
             *("--num-clips", demo.scored, *sampling),
         )
-        row = json.loads(manifest.read_text(encoding="utf-8").splitlines()[3])
+        row = json.loads(manifest.read_text(encoding="utf-8").splitlines()[0])
         background = "snow" if row["background"] == "sunset" else "sunset"
         steps.run(
             "one edit, as you would type it",
             *("-m", "magdiff_model.edit", "--checkpoint", model, "--output", out / "edit.mp4"),
-            *("--video", manifest.parent / row["video"], "--masks", manifest.parent / "truth" / "00003.masks.json"),
+            *("--video", manifest.parent / row["video"], "--masks", manifest.parent / "truth" / "00000.masks.json"),
             *("--prompt", plain_caption(row["class_name"], row["action"], background), "--frame-stride", 2, *sampling),
         )
         print(closing(demo, time.monotonic() - steps.begin))
@@ -141,10 +141,30 @@ def check_video(demo: Demo) -> None:
     assert demo.video is not None
     if not demo.subject:
         raise ValueError('say what the video shows: make demo VIDEO=my.mp4 SUBJECT="dog"')
+    limits = LimitSettings()
     try:
-        probe_source(demo.video, LimitSettings())
+        info = probe_source(demo.video, limits)
     except ClipRejected as rejected:
         raise ValueError(f"cannot read {demo.video}: {rejected}") from None
+    if info.duration_seconds > limits.max_seconds:
+        raise ValueError(
+            f"{demo.video} lasts {info.duration_seconds:.0f} s: cut it to at most {limits.max_seconds:.0f}"
+        )
+    if demo.box:
+        read_box(demo.box)
+
+
+def read_box(text: str) -> list[float]:
+    """Return the four numbers of a box.
+
+    Raises:
+        ValueError: not four numbers.
+    """
+    try:
+        x0, y0, x1, y1 = (float(number) for number in text.split(","))
+    except ValueError:
+        raise ValueError(f"BOX is {text!r}; it must be x0,y0,x1,y1 in the video's pixels, like 40,60,300,400") from None
+    return [x0, y0, x1, y1]
 
 
 def edit_own_video(demo: Demo, steps: Steps, model: Path, sampling: tuple[object, ...]) -> None:
@@ -153,8 +173,8 @@ def edit_own_video(demo: Demo, steps: Steps, model: Path, sampling: tuple[object
     own = demo.output / "own"
     shutil.rmtree(own, ignore_errors=True)  # an earlier video's, or this one's with another box
     info = probe_source(demo.video, LimitSettings())
-    box = [float(number) for number in demo.box.split(",")] if demo.box else None
-    if box is None:
+    box = read_box(demo.box) if demo.box else []
+    if not box:
         box = [0.2 * info.width, 0.1 * info.height, 0.8 * info.width, 0.9 * info.height]
         print(
             f"\nNo detector ships with the toy models, so the {demo.subject} is taken to be inside the middle of the "

@@ -24,6 +24,7 @@ from transformers import (
 )
 from world import SEED, World, drawn_world
 
+from magdiff_curation.clips.atomic import sha256_of_file
 from magdiff_model.encoding import encode_frames, encode_text
 from magdiff_model.loss import diffusion_loss
 from magdiff_model.models.unet import Condition, MagDiffUNet3DConditionModel
@@ -92,9 +93,11 @@ def main() -> None:
     }
     world = drawn_world(options.num_clips)
     begin = time.monotonic()
-    cache = options.state.with_suffix(".latents.pt")
-    latents = torch.load(cache, weights_only=True) if cache.is_file() else all_latents(parts["vae"], world)
-    torch.save(latents, cache)
+    encoder = sha256_of_file(options.zoo / "vae" / "diffusion_pytorch_model.safetensors")[:12]
+    cache = options.state.with_name(f"latents-{encoder}-{options.num_clips}.pt")
+    if not cache.is_file():
+        torch.save(all_latents(parts["vae"], world), cache)
+    latents = torch.load(cache, weights_only=True)
     print(
         f"encoded {len(latents)} clips in {time.monotonic() - begin:.0f} s, spread {latents.float().std():.3f}",
         flush=True,

@@ -90,6 +90,20 @@ def test_edit_refuses_what_it_cannot_use_and_says_what_to_do(files: Path, change
         change(files, **paths)
 
 
+def test_a_box_is_in_the_videos_own_pixels_however_large_it_is(files: Path, monkeypatch) -> None:
+    frames, _ = render(sample_scene(3, 1), height=768, width=960, num_frames=8)
+    (files / "large.mp4").write_bytes(encode(frames, 30))
+    boxes = []
+
+    def remember(frames, box, on_frame):
+        boxes.append((frames.shape[1:3], box))
+        return np.ones(frames.shape[:3], bool)
+
+    monkeypatch.setattr("magdiff_model.edit.masks_from_box", remember)
+    change(files, video=files / "large.mp4", box=(96.0, 96.0, 480.0, 384.0))
+    assert boxes == [((512, 640), (64.0, 64.0, 320.0, 256.0))]
+
+
 def test_edited_frames_are_spread_from_the_first_on() -> None:
     assert spread(100, 8, 4).tolist() == [0, 4, 8, 12, 16, 20, 24, 28]
     assert spread(16, 8, 4).tolist() == [0, 2, 4, 6, 8, 10, 12, 14]

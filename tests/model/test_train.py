@@ -7,7 +7,7 @@ import torch
 from tests_support import ZOO
 
 import magdiff_model.train as training
-from magdiff_model.checkpoints import load_pipeline
+from magdiff_model.checkpoints import load_pipeline, save_pipeline
 from magdiff_model.config import parse
 from magdiff_model.data.loader import DataSettings
 from magdiff_model.train import AlignmentSettings, OptimizerSettings, TrainSettings, train
@@ -37,7 +37,13 @@ def weights_sha256(output: Path) -> str:
 
 
 def test_a_stopped_run_goes_on_to_the_same_weights_and_losses(shards: Path, tmp_path: Path, monkeypatch) -> None:
-    train(settings(shards, tmp_path / "whole"))
+    base = load_pipeline(ZOO)
+    with_dropout = type(base.unet).from_config({**base.unet.config, "temporal_dropout": 0.1})
+    with_dropout.load_state_dict(base.unet.state_dict())
+    base.unet = with_dropout
+    save_pipeline(base, tmp_path / "base")
+    start = str(tmp_path / "base")
+    train(settings(shards, tmp_path / "whole", base=start))
     real, calls = training.diffusion_loss, []
 
     def stop_at_the_fourth(*arguments: object) -> torch.Tensor:
@@ -48,9 +54,9 @@ def test_a_stopped_run_goes_on_to_the_same_weights_and_losses(shards: Path, tmp_
 
     monkeypatch.setattr(training, "diffusion_loss", stop_at_the_fourth)
     with pytest.raises(KeyboardInterrupt):
-        train(settings(shards, tmp_path / "stopped"))
+        train(settings(shards, tmp_path / "stopped", base=start))
     assert not (tmp_path / "stopped" / "unet").exists()
-    train(settings(shards, tmp_path / "stopped"))
+    train(settings(shards, tmp_path / "stopped", base=start))
     assert len(calls) == 6, "the run went on after step 2"
     assert weights_sha256(tmp_path / "whole") == weights_sha256(tmp_path / "stopped")
     whole, stopped = ((tmp_path / name / "losses.json").read_text() for name in ("whole", "stopped"))

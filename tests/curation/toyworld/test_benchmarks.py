@@ -3,6 +3,7 @@ import json
 from pathlib import Path
 
 import av
+import numpy as np
 from PIL import Image
 
 from magdiff_curation.clips.video import probe
@@ -21,11 +22,15 @@ def test_davis_has_loveu_tgves_layout(tmp_path: Path) -> None:
         "Background Change Caption",
         "Multiple Changes Caption",
     ]
-    assert len(rows) == 2
-    for row in rows:
+    assert rows[0]["Video name"] == "DAVIS Videos:"
+    assert len(rows) == 3
+    for row in rows[1:]:
         frames = sorted((tmp_path / "DAVIS_480p" / "480p_frames" / row["Video name"]).iterdir())
         assert [frame.name for frame in frames] == [f"{number:05d}.jpg" for number in range(32)]
-        assert Image.open(frames[0]).size == (854, 480)
+        assert Image.open(frames[0]).size == (480, 480)
+        masks = sorted((tmp_path / "Annotations" / "480p" / row["Video name"]).iterdir())
+        assert [mask.stem for mask in masks] == [frame.stem for frame in frames]
+        assert set(np.unique(Image.open(masks[0]))) == {0, 255}
         assert len(set(row.values())) == 6
         video = tmp_path / "DAVIS_480p" / "480p_videos" / f"{row['Video name']}.mp4"
         assert probe(video.read_bytes()).num_frames == 32

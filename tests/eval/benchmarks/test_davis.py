@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image as PillowImage
 from tests_support import ZOO
 
 from magdiff_curation.toyworld.benchmarks import write_davis
@@ -23,7 +24,7 @@ def test_every_video_gives_its_four_edits_and_object_edits_keep_the_surroundings
     items = list(Davis(load_pipeline(ZOO), data, None).items())
     assert [item.name.rsplit("-", 1)[1] for item in items] == ["style", "object", "background", "multiple"]
     by_edit = {item.name.rsplit("-", 1)[1]: item for item in items}
-    assert by_edit["style"].source.shape == (8, 480, 854, 3)
+    assert by_edit["style"].source.shape == (8, 480, 480, 3)
     assert np.array_equal(by_edit["object"].masks, ~by_edit["style"].masks)
     assert 0.05 < by_edit["style"].masks.mean() < 0.5
     assert by_edit["style"].prompt.endswith("watercolor painting")
@@ -52,13 +53,24 @@ def test_a_run_leaves_results_tables_and_a_page_and_goes_on_where_it_stopped(
     assert [json.loads(again[3])[score] for score in scores] == [json.loads(rows[3])[score] for score in scores]
 
 
+def test_other_sources_of_the_challenge_are_left_out(data: Path, tmp_path: Path) -> None:
+    shutil.copytree(data, tmp_path / "d")
+    table = tmp_path / "d" / "LOVEU-TGVE-2023_Dataset.csv"
+    table.write_text(table.read_text() + "Youtube Videos:,,,,,\nghost,a,b,c,d,e\n")
+    assert len(Davis(load_pipeline(ZOO), tmp_path / "d", None).rows) == 1
+
+
 def test_missing_files_are_all_named_at_once(data: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="unpack LOVEU-TGVE 2023 there, or make toyworld's"):
         Davis(load_pipeline(ZOO), tmp_path, None)
     shutil.copytree(data, tmp_path / "d")
     name = next((tmp_path / "d" / "Annotations" / "480p").iterdir()).name
     (tmp_path / "d" / "Annotations" / "480p" / name / "00004.png").unlink()
+    mask = tmp_path / "d" / "Annotations" / "480p" / name / "00000.png"
+    PillowImage.open(mask).resize((854, 480)).save(mask)
     table = tmp_path / "d" / "LOVEU-TGVE-2023_Dataset.csv"
     table.write_text(table.read_text() + "ghost,a,b,c,d,e\n")
-    with pytest.raises(ValueError, match=r"no masks for frames 00004[\s\S]*no frames in .*ghost"):
+    with pytest.raises(
+        ValueError, match=r"480x480 px, its mask .* 854x480[\s\S]*no masks for frames 00004[\s\S]*no frames in .*ghost"
+    ):
         Davis(load_pipeline(ZOO), tmp_path / "d", None)

@@ -65,7 +65,8 @@ def test_every_slot_is_filled_where_multi_slot_says_so(shards: Path) -> None:
     batch = samples(shards, multi_slot=1.0)[0]
     assert batch.filled.all()
     assert [len(scale) for scale in batch.pyramid] == [8, 8, 8]
-    assert batch.clip_pixels.shape[1] == 1
+    assert batch.clip_pixels.shape[1] == 8
+    assert not torch.equal(batch.clip_pixels[0, 0], batch.clip_pixels[0, 7])
 
 
 def test_prompts_are_dropped_as_often_as_asked_for(shards: Path) -> None:
@@ -77,10 +78,20 @@ def test_prompts_are_dropped_as_often_as_asked_for(shards: Path) -> None:
 
 def test_a_window_shrinks_its_stride_to_a_short_clip_and_refuses_one_that_is_too_short() -> None:
     rng = np.random.default_rng(0)
-    assert window(8, 8, 4, rng, "k").tolist() == list(range(8))
-    assert np.diff(window(30, 8, 4, rng, "k")).tolist() == [4] * 7
+    seen = np.ones(30, bool)
+    assert window(seen[:8], 8, 4, rng, "k").tolist() == list(range(8))
+    assert np.diff(window(seen, 8, 4, rng, "k")).tolist() == [4] * 7
     with pytest.raises(ValueError, match="clip k has 7 frames, training takes 8"):
-        window(7, 8, 4, rng, "k")
+        window(seen[:7], 8, 4, rng, "k")
+
+
+def test_a_window_starts_where_the_subject_is_in_sight() -> None:
+    rng = np.random.default_rng(0)
+    seen = np.zeros(10, bool)
+    seen[[1, 9]] = True
+    assert {int(window(seen, 4, 2, rng, "k")[0]) for _ in range(20)} == {1}
+    with pytest.raises(ValueError, match="clip k: its subject is outside the middle square"):
+        window(np.zeros(10, bool), 4, 2, rng, "k")
 
 
 def test_a_folder_without_a_list_of_shards_is_refused(tmp_path: Path) -> None:

@@ -94,9 +94,9 @@ def test_after_two_steps_every_new_parameter_has_moved_and_no_frozen_one() -> No
     base = MagDiffUNet3DConditionModel(**SMALL, apa_mode="text_only", hfa_scales=0)
     fill(base)
     unet = add_alignments(base, apa_mode="adaptive", hfa_scales=3)
-    weights, alphas = choose_trainable(unet, "attention")
+    trainable = choose_trainable(unet, "attention")
     before = {name: value.detach().clone() for name, value in unet.named_parameters()}
-    optimizer = torch.optim.AdamW([*weights, *alphas], lr=1e-3, weight_decay=0)
+    optimizer = torch.optim.AdamW(trainable.everything(), lr=1e-3, weight_decay=0)
     sample, timestep, _ = noisy()
     for _ in range(2):
         optimizer.zero_grad()
@@ -105,7 +105,7 @@ def test_after_two_steps_every_new_parameter_has_moved_and_no_frozen_one() -> No
     moved = {name for name, value in unet.named_parameters() if not torch.equal(value, before[name])}
     new = [name for name in before if name.split(".")[0] in ("hfa", "conv_in_cond", "image_tokens")]
     new += [name for name in before if "_image" in name.rsplit("attn2.", 1)[-1] or "alpha" in name]
-    assert len(alphas) == 2 * 6
+    assert len(trainable.alphas) == 2 * 6
     assert set(new) <= moved
     assert not [name for name in moved if ".resnets." in name or ".ff." in name or name.startswith("conv_in.")]
 

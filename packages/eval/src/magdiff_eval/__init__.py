@@ -1,1 +1,1 @@
-"""Metrics and benchmarks: not built yet; curation comes first."""
+"""Metrics, benchmarks, tables and report pages."""

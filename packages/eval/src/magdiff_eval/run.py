@@ -34,9 +34,9 @@ from magdiff_model.precision import Precision, pick_device
 class RunSettings:
     """What every benchmark takes."""
 
-    model: Path
+    model: Path = Path("data/magdiff")
     """A pipeline folder that magdiff_model.train wrote."""
-    output: Path
+    output: Path = Path("data/scores")
     """Receives rows.jsonl, videos/, results.json, results.md and report.html."""
     steps: int = 50
     """Denoising steps."""
@@ -70,7 +70,9 @@ class ToyworldCommand(RunSettings):
 class DavisCommand(RunSettings):
     """Four edits of every DAVIS video, from a folder in LOVEU-TGVE 2023's layout (Table 3)."""
 
-    data: Path
+    output: Path = Path("data/davis-scores")
+    """Receives rows.jsonl, videos/, results.json, results.md and report.html."""
+    data: Path = Path("data/davis")
     """The folder."""
     num_videos: int | None = None
     """Take only the first so many."""

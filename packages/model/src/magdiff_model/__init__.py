@@ -1,1 +1,1 @@
-"""The MagDiff diffusion model: not built yet; curation comes first."""
+"""The MagDiff diffusion model: training, generation and editing."""

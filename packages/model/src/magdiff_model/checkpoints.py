@@ -11,7 +11,8 @@ import diffusers
 import torch
 import transformers
 
-from magdiff_curation.clips.atomic import canonical_json, sha256_hex, write_atomic
+from magdiff_curation.clips.atomic import canonical_json, sha256_hex, sha256_of_file, write_atomic
+from magdiff_curation.clips.index import SHARD_LIST, index_path
 from magdiff_model.pipeline import MagDiffPipeline
 
 STATE = "state.pt"
@@ -34,7 +35,7 @@ def load_pipeline(path: str | Path) -> MagDiffPipeline:
     pipeline.set_progress_bar_config(disable=True)
     for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder, pipeline.image_encoder):
         part.eval()
-    return pipeline  # type: ignore[no-any-return]
+    return pipeline
 
 
 def quiet_loading() -> None:
@@ -57,7 +58,6 @@ def save_state(settings: Any, unet: Any, optimizer: Any, schedule: Any, losses: 
         "optimizer": optimizer.state_dict(),
         "schedule": schedule.state_dict(),
         "losses": losses,
-        "random": torch.get_rng_state(),
     }
     buffer = io.BytesIO()
     torch.save(state, buffer)
@@ -73,20 +73,25 @@ def load_state(settings: Any, unet: Any, optimizer: Any, schedule: Any) -> list[
     path = settings.output / STATE
     if not path.is_file():
         return []
-    state = torch.load(path, weights_only=True)
+    state = torch.load(path, map_location="cpu", weights_only=True)
     if state["settings_sha256"] != settings_sha256(settings):
         raise ValueError(f"{path} is of a run with other settings: choose another --output, or delete that one")
     unet.load_state_dict(state["unet"], strict=False)
     optimizer.load_state_dict(state["optimizer"])
     schedule.load_state_dict(state["schedule"])
-    torch.set_rng_state(state["random"])
     losses: list[float] = state["losses"]
     return losses
 
 
 def settings_sha256(settings: Any) -> str:
-    """Return the hash of every setting that shapes the weights (not where things are, how fast, or how often saved)."""
+    """Return the hash of every setting that shapes the weights, with base and shards by what they hold.
+
+    Where things are, how fast, and how often saved does not count.
+    """
     value = dataclasses.asdict(settings)
+    value["base"] = sha256_of_file(Path(settings.base) / "unet" / "diffusion_pytorch_model.safetensors")
+    shards: Path = settings.shards
+    value["shards"] = sha256_of_file(index_path(shards) if shards.suffix == ".tar" else shards / SHARD_LIST)
     for name in ("output", "config", "workers", "device", "save_every", "log_every", "dry_run"):
         del value[name]
     return sha256_hex(canonical_json({name: repr(entry) for name, entry in value.items()}))

@@ -16,7 +16,7 @@ import tyro
 from magdiff_curation.clips.masks import Frames, Masks
 from magdiff_model.checkpoints import load_pipeline
 from magdiff_model.generate import SamplingSettings, check_one_way, sampling_arguments
-from magdiff_model.media import masks_from_box, read_masks, read_video, write_video
+from magdiff_model.media import check_output, masks_from_box, read_masks, read_video, write_video
 from magdiff_model.precision import pick_device
 
 
@@ -35,7 +35,7 @@ class Edit:
     masks: Path | None = None
     """A folder of PNG masks, one per frame in order, or a shard's .masks.json."""
     box: tuple[float, float, float, float] | None = None
-    """x0 y0 x1 y1 in pixels around the subject in the first frame; it is followed from there."""
+    """x0 y0 x1 y1 around the subject in the first frame, in the video's own pixels; it is followed from there."""
     whole: bool = False
     """Take whole frames as the subject (the paper's null mask)."""
     frame_stride: int = 4
@@ -50,12 +50,13 @@ def edit(settings: Edit) -> None:
     Raises:
         ValueError: inputs that cannot be used; the message says what to do.
     """
+    check_output(settings.output)
     check_one_way(masks=settings.masks, box=settings.box, whole=settings.whole or None)
     pipeline = load_pipeline(settings.checkpoint).to(pick_device(settings.sampling.device))
     wanted = pipeline.config.num_frames
-    frames, _ = read_video(settings.video, settings.frame_stride * (wanted - 1) + 1)
+    frames, source_size = read_video(settings.video, settings.frame_stride * (wanted - 1) + 1)
     chosen = spread(len(frames), wanted, settings.frame_stride)
-    masks = _masks(settings, frames)
+    masks = _masks(settings, frames, source_size)
     video = pipeline(
         settings.prompt,
         frames[chosen],
@@ -77,13 +78,16 @@ def spread(num_frames: int, wanted: int, stride: int) -> np.ndarray:
     return min(stride, (num_frames - 1) // max(wanted - 1, 1)) * np.arange(wanted)
 
 
-def _masks(settings: Edit, frames: Frames) -> Masks | None:
+def _masks(settings: Edit, frames: Frames, source_size: tuple[int, int]) -> Masks | None:
     if settings.box:
 
         def progress(done: int, total: int) -> None:
             print(f"\rfollowing the subject {done}/{total}", end="\n" if done == total else "", flush=True)
 
-        return masks_from_box(frames, settings.box, progress)
+        height, width = frames.shape[1:3]
+        scale_x, scale_y = width / source_size[0], height / source_size[1]
+        x0, y0, x1, y1 = settings.box
+        return masks_from_box(frames, (x0 * scale_x, y0 * scale_y, x1 * scale_x, y1 * scale_y), progress)
     if settings.masks is None:
         return None
     masks = read_masks(settings.masks)[: len(frames)]

@@ -10,7 +10,7 @@ import tyro
 
 from magdiff_curation.clips.masks import Masks
 from magdiff_model.checkpoints import load_pipeline
-from magdiff_model.media import masks_from_box, read_image, read_mask, write_video
+from magdiff_model.media import check_output, masks_from_box, read_image, read_mask, write_video
 from magdiff_model.precision import Precision, pick_device
 
 
@@ -67,6 +67,7 @@ def generate(settings: Generate) -> None:
     Raises:
         ValueError: inputs that cannot be used; the message says what to do.
     """
+    check_output(settings.output)
     frames, masks = read_image(settings.image)[None], settings.masks()
     pipeline = load_pipeline(settings.checkpoint).to(pick_device(settings.sampling.device))
     video = pipeline(settings.prompt, frames, masks, **sampling_arguments(settings.sampling))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image as PillowImage
-from PIL import UnidentifiedImageError
+from PIL import ImageOps, UnidentifiedImageError
 
 from magdiff_curation.clips.atomic import write_atomic
 from magdiff_curation.clips.masks import Box, Frames, Image, Mask, Masks, decode_rle
@@ -27,7 +27,7 @@ def read_image(path: Path) -> Image:
     """
     try:
         with PillowImage.open(path) as picture:
-            return np.asarray(picture.convert("RGB"))
+            return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
     except UnidentifiedImageError:
         raise ValueError(f"{path} is not a picture that Pillow reads (PNG, JPEG, WebP, …)") from None
 
@@ -56,19 +56,21 @@ def read_masks(path: Path) -> Masks:
     return np.stack(masks)
 
 
-def read_video(path: Path, num_frames: int) -> tuple[Frames, float]:
-    """Return the video's first frames, at most `num_frames`, uint8 [F, H, W, 3], and its frames per second.
+def read_video(path: Path, num_frames: int) -> tuple[Frames, tuple[int, int]]:
+    """Return the video's first frames, at most `num_frames`, uint8 [F, H, W, 3], and the source's width and height.
+
+    The short side is at most 512 px, as curation's is; no frame is left out, so that masks stay with their frames.
 
     Raises:
         ValueError: not a readable video, or the package that reads it is missing.
     """
     try:
         from magdiff_curation.config import ClipSettings, LimitSettings
-        from magdiff_curation.normalize import canonical_rate, decode_source, probe_source
+        from magdiff_curation.normalize import decode_source, probe_source
         from magdiff_curation.reasons import ClipRejected
     except ModuleNotFoundError as error:
         raise ValueError(f"{error.name} is not installed: pip install 'magdiff-curation[vision]'") from None
-    clip, limits = ClipSettings(), LimitSettings()
+    clip, limits = ClipSettings(max_frame_rate=1000.0), LimitSettings()
     images: list[Image] = []
     try:
         info = probe_source(path, limits)
@@ -78,7 +80,7 @@ def read_video(path: Path, num_frames: int) -> tuple[Frames, float]:
                 break
     except ClipRejected as rejected:
         raise ValueError(f"cannot read {path}: {rejected}") from None
-    return np.stack(images), float(canonical_rate(info, clip))
+    return np.stack(images), (info.width, info.height)
 
 
 def masks_from_box(frames: Frames, box: Box, on_frame: Callable[[int, int], None] | None = None) -> Masks:
@@ -111,12 +113,12 @@ def masks_from_box(frames: Frames, box: Box, on_frame: Callable[[int, int], None
     return np.stack(masks)
 
 
-def write_video(path: Path, frames: Frames, frame_rate: float) -> None:
-    """Write frames with even sides, uint8 [F, H, W, 3], as an mp4.
-
-    Raises:
-        ValueError: the name does not end in .mp4.
-    """
+def check_output(path: Path) -> None:
+    """Raise ValueError, before anything is sampled, where a video cannot be written under this name."""
     if path.suffix != ".mp4":
         raise ValueError(f"videos are written as .mp4, not {path.name}")
+
+
+def write_video(path: Path, frames: Frames, frame_rate: float) -> None:
+    """Write frames with even sides, uint8 [F, H, W, 3], as an mp4."""
     write_atomic(path, encode(frames, frame_rate))

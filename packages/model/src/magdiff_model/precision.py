@@ -18,6 +18,9 @@ def pick_device(name: str = "auto") -> torch.device:
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
     """Return the context for forward passes; "auto" is bf16 where the hardware multiplies in it, fp32 elsewhere."""
-    fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu.get_capabilities().get("amx_bf16")
-    enabled = precision == "bf16" or (precision == "auto" and bool(fast))
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        fast = bool(torch.cpu.get_capabilities().get("amx_bf16"))
+    enabled = precision == "bf16" or (precision == "auto" and fast)
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)

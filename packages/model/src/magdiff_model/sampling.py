@@ -1,4 +1,4 @@
-"""The denoising loop: DDIM (or any of diffusers' solvers) with classifier-free guidance.
+"""The denoising loop: DDIM, or another of diffusers' schedulers that take a generator, with text guidance.
 
 As the paper trains it, only the text is ever dropped, so both guidance branches see the subject:
 prediction = without text + guidance_scale * (with text - without text).

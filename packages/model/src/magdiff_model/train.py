@@ -25,6 +25,7 @@ from magdiff_model.data.loader import Batch, ClipSamples, DataSettings, batches
 from magdiff_model.encoding import EmptySlots, encode_frames, encode_images, encode_pyramid, encode_text
 from magdiff_model.loss import diffusion_loss
 from magdiff_model.models.apa import ApaMode
+from magdiff_model.models.hfa import HfaInit
 from magdiff_model.models.unet import Condition
 from magdiff_model.pipeline import MagDiffPipeline
 from magdiff_model.precision import Precision, autocast, pick_device
@@ -42,6 +43,8 @@ class AlignmentSettings:
     """High-fidelity alignment: the subject's latents enter at the first convolution."""
     hfa_ratios: tuple[float, ...] = (1.5, 1.25, 1.0)
     """HFA's sizes as multiples of the frames' (384, 320 and 256 px in the paper)."""
+    hfa_init: HfaInit = "random"
+    """How HFA's convolutions start: random, or copy: z_s starts as the subject's own latents."""
     sda: bool = True
     """Subject-driven alignment: the subject cut out by its mask, not the whole frame."""
     empty_slots: EmptySlots = "masked_image"
@@ -53,9 +56,11 @@ class OptimizerSettings:
     """How weights are updated (Supplement B)."""
 
     trainable: TrainableSet = "transformers"
-    """transformers: Supplement B's reading of what trains; attention: Supplement D's."""
+    """transformers: Supplement B's reading of what trains; attention: Supplement D's; all: the resnets too."""
     learning_rate: float = 5e-5
     """AdamW's."""
+    new_rate: float = 1.0
+    """What MagDiff adds to the base learns at this multiple of the learning rate."""
     alpha_rate: float = 1.0
     """The alphas learn at this multiple of the learning rate, without weight decay."""
     weight_decay: float = 0.01
@@ -111,10 +116,10 @@ def train(settings: TrainSettings) -> None:
         ValueError: shards, base or an earlier run in the output folder do not fit; nothing was done.
     """
     device = pick_device(settings.device)
-    torch.manual_seed(settings.data.seed)  # the new parts' first values, and Temp-Conv's dropout
+    torch.manual_seed(settings.data.seed)  # the new parts' first values
     pipeline = with_alignments(load_pipeline(settings.base), settings).to(device)
     unet, vae, scheduler = pipeline.unet, pipeline.vae, pipeline.scheduler
-    weights, alphas = choose_trainable(unet, settings.optimizer.trainable)
+    trainable = choose_trainable(unet, settings.optimizer.trainable)
     samples = ClipSamples(
         settings.shards,
         settings.data,
@@ -123,16 +128,21 @@ def train(settings: TrainSettings) -> None:
         scheduler.config.num_train_timesteps,
     )
     rate = settings.optimizer.learning_rate
-    optimizer = torch.optim.AdamW(weights, lr=rate, weight_decay=settings.optimizer.weight_decay)
-    if alphas:
-        optimizer.add_param_group({"params": alphas, "lr": rate * settings.optimizer.alpha_rate, "weight_decay": 0.0})
+    groups = [
+        {"params": trainable.base},
+        {"params": trainable.new, "lr": rate * settings.optimizer.new_rate},
+        {"params": trainable.alphas, "lr": rate * settings.optimizer.alpha_rate, "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(
+        [group for group in groups if group["params"]], lr=rate, weight_decay=settings.optimizer.weight_decay
+    )
     schedule = get_scheduler(
         settings.optimizer.schedule,
         optimizer,
         num_warmup_steps=settings.optimizer.warmup_steps,
         num_training_steps=settings.steps,
     )
-    total, trained = (sum(p.numel() for p in parameters) for parameters in (unet.parameters(), weights + alphas))
+    total, trained = (sum(p.numel() for p in parameters) for parameters in (unet.parameters(), trainable.everything()))
     print(
         f"{trained / 1e6:.2f}M of the UNet's {total / 1e6:.2f}M parameters train, on {len(samples)} clips for "
         f"{settings.steps * settings.batch_size / len(samples):.1f} epochs, on {device}",
@@ -148,6 +158,7 @@ def train(settings: TrainSettings) -> None:
     begin, waited = time.monotonic(), 0.0
     stream = batches(samples, settings.batch_size, first_step, settings.steps, settings.workers)
     for step in range(first_step + 1, settings.steps + 1):
+        torch.manual_seed(settings.data.seed * 1_000_003 + step)  # dropout, the same after a stop
         asked = time.monotonic()
         batch = next(stream)
         waited += time.monotonic() - asked
@@ -160,7 +171,7 @@ def train(settings: TrainSettings) -> None:
             )
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(weights + alphas, settings.optimizer.max_gradient_norm)
+        norm = torch.nn.utils.clip_grad_norm_(trainable.everything(), settings.optimizer.max_gradient_norm)
         if not torch.isfinite(norm):
             raise ValueError(
                 f"step {step}: the gradient is {norm.item()} on clips {batch.keys}; lower optimizer.learning_rate "
@@ -195,6 +206,7 @@ def with_alignments(base: MagDiffPipeline, settings: TrainSettings) -> MagDiffPi
         apa_mode=chosen.apa,
         apa_alpha=chosen.apa_alpha,
         hfa_scales=len(chosen.hfa_ratios) if chosen.hfa else 0,
+        hfa_init=chosen.hfa_init,
         image_hidden_size=base.image_encoder.config.hidden_size,
     )
     for part in (base.vae, base.text_encoder, base.image_encoder):

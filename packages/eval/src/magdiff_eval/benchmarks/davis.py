@@ -1,8 +1,9 @@
 """DAVIS as LOVEU-TGVE 2023 lays it out: four edits of every video, scored by CLIP (Table 3).
 
 <data>/LOVEU-TGVE-2023_Dataset.csv, <data>/DAVIS_480p/480p_frames/<video>/00000.jpg …; the subjects' masks come from
-DAVIS itself: <data>/Annotations/480p/<video>/00000.png …, where anything but black is the subject. Eight frames are
-sampled over each video (Supplement D). What an edit keeps is not in the paper; `KEPT` says what we take.
+DAVIS itself: <data>/Annotations/480p/<video>/00000.png …, where anything but black is the subject; they must be cut
+and scaled as the frames are (the challenge's are 480x480 px, DAVIS's own not). Eight frames are sampled over each video
+(Supplement D). What an edit keeps is not in the paper; `KEPT` says what we take.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image as PillowImage
 
 from magdiff_curation.clips.masks import Frames, Masks
 from magdiff_eval.items import Item, Row
@@ -110,6 +112,25 @@ def _masks_folder(data: Path, name: str) -> Path:
     return data / "Annotations" / "480p" / name
 
 
+def _davis_rows(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Return the rows of DAVIS: the whole challenge's table has a heading row before each source's videos."""
+    headings = [number for number, row in enumerate(rows) if row["Video name"].endswith("Videos:")]
+    for heading, end in zip(headings, [*headings[1:], len(rows)], strict=True):
+        if rows[heading]["Video name"].startswith("DAVIS"):
+            return rows[heading + 1 : end]
+    return rows
+
+
+def _size_faults(frame: Path, masks: Path) -> list[str]:
+    mask = masks / f"{frame.stem}.png"
+    if not mask.is_file():
+        return []
+    with PillowImage.open(frame) as first, PillowImage.open(mask) as second:
+        if first.size == second.size:
+            return []
+        return [f"{frame} is {first.size[0]}x{first.size[1]} px, its mask {mask} {second.size[0]}x{second.size[1]}"]
+
+
 def _read_table(data: Path) -> list[dict[str, str]]:
     """Return the table's rows once every file that they need is known to be there."""
     path = data / TABLE
@@ -119,13 +140,15 @@ def _read_table(data: Path) -> list[dict[str, str]]:
             f"python -m magdiff_curation.toyworld benchmark --name davis --output {data}"
         )
     with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row.get("Video name")]
+        rows = _davis_rows([row for row in csv.DictReader(file) if row.get("Video name")])
     faults = [f"{TABLE} lacks the column {column!r}" for column in EDITS.values() if not rows or column not in rows[0]]
     for row in rows:
         name = row["Video name"]
         frames = sorted(_frames_folder(data, name).glob("*.jpg"))
         if not frames:
             faults.append(f"no frames in {_frames_folder(data, name)}")
+        else:
+            faults += _size_faults(frames[0], _masks_folder(data, name))
         missing = [f.stem for f in frames if not (_masks_folder(data, name) / f"{f.stem}.png").is_file()]
         if missing:
             faults.append(f"no masks for frames {', '.join(missing[:3])}… in {_masks_folder(data, name)}")

@@ -11,6 +11,7 @@ Each clip is edited and generated to a background that is not its own, its actio
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -65,10 +66,9 @@ class Toyworld:
             prompt = plain_caption(scene.subject.class_name, scene.action, background)
             source, masks = self._draw(scene)
             for task in self.tasks:
-
-                def score(video: Frames, scene: Scene = scene, task: Task = task) -> Row:
-                    return self._score(video, scene, background, other, source, masks, task)  # noqa: B023
-
+                score = partial(
+                    self._score, scene=scene, background=background, other=other, source=source, masks=masks, task=task
+                )
                 yield Item(
                     name=f"{task}-{index:05d}", task=task, prompt=prompt, source=source, masks=masks, score=score
                 )
@@ -77,7 +77,7 @@ class Toyworld:
         return render(scene, height=SOURCE_PX, width=SOURCE_PX, num_frames=self.pipeline.config.num_frames)
 
     def _score(
-        self, video: Frames, scene: Scene, background: str, other: int, source: Frames, masks: Masks, task: Task
+        self, video: Frames, *, scene: Scene, background: str, other: int, source: Frames, masks: Masks, task: Task
     ) -> Row:
         reading = self.oracle.read(video)
         row: Row = {

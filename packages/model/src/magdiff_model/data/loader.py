@@ -2,7 +2,7 @@
 
 Sample number n of the run is position n mod N of epoch n div N (`order.py`). Its window of frames, prompt drop,
 timestep and noise come from its own generator. Each clip is read by one range read, checked against the index, and
-only the frames that are needed are kept. Bad shards are refused by name.
+only the frames that are needed are decoded. Bad shards are refused by name.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -21,7 +23,7 @@ from magdiff_curation.clips.shards import ShardReader
 from magdiff_curation.clips.video import decode
 from magdiff_model.data.framing import framed_frames
 from magdiff_model.data.order import epoch_order, sample_generator
-from magdiff_model.data.subjects import SubjectSettings, subject_inputs
+from magdiff_model.data.subjects import SubjectSettings, subject_inputs, visible
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +38,8 @@ class DataSettings:
     """Share of samples that see the empty prompt."""
     multi_slot: float = 0.0
     """Share of samples whose every slot shows its own frame's subject, as editing does; in the paper none."""
-    caption: str = "caption"
-    """Which of the record's texts trains: `caption` or `augmented_caption`."""
+    caption: Literal["augmented_caption", "caption"] = "augmented_caption"
+    """Which of the record's texts trains; the paper's is the caption with the subject's label appended."""
     seed: int = 0
     """Order, windows, drops, timesteps and noise."""
 
@@ -56,7 +58,7 @@ class Batch:
     pyramid: tuple[Tensor, ...]
     """float32 [K, 3, s_i, s_i]."""
     clip_pixels: Tensor
-    """The first frame's subject for APA, float32 [B, 1, 3, c, c]."""
+    """The first frame's subject for APA, float32 [B, 1, 3, c, c]; with `multi_slot` one a frame, [B, F, 3, c, c]."""
     noise: Tensor
     """float32 [B, 4, F, h, w]."""
     timesteps: Tensor
@@ -94,11 +96,13 @@ class ClipSamples(Dataset[Batch]):
         reader, key = self.clips[epoch_order(len(self.clips), settings.seed, epoch)[position]]
         rng = sample_generator(settings.seed, epoch, position)
         clip = reader.read(key)
-        chosen = window(clip.record.num_frames, settings.num_frames, settings.frame_stride, rng, key)
+        in_sight = visible(clip.masks, self.subject.size_px)
+        chosen = window(in_sight, settings.num_frames, settings.frame_stride, rng, key)
         frames = decode(clip.video, int(chosen[0]), int(chosen[-1]) + 1)[chosen - chosen[0]]
-        every_slot = rng.uniform() < settings.multi_slot
+        every_slot = rng.uniform() < settings.multi_slot and bool(in_sight[chosen].all())
         shown = slice(None) if every_slot else slice(1)
         subject = subject_inputs(frames[shown], clip.masks[chosen][shown], self.subject)
+        slots = settings.num_frames if settings.multi_slot else 1  # one shape for the whole batch
         filled = torch.zeros(1, settings.num_frames, dtype=torch.bool)
         filled[0, shown] = True
         dropped = rng.uniform() < settings.prompt_drop
@@ -110,7 +114,7 @@ class ClipSamples(Dataset[Batch]):
             frames=framed_frames(frames, self.subject.size_px)[None],
             filled=filled,
             pyramid=subject.pyramid,
-            clip_pixels=subject.clip_pixels[None, :1],
+            clip_pixels=subject.clip_pixels.expand(slots, -1, -1, -1)[None],
             noise=torch.from_numpy(noise),
             timesteps=torch.tensor([int(rng.integers(self.num_timesteps))]),
         )
@@ -143,18 +147,30 @@ def collate(parts: Sequence[Batch]) -> Batch:
     )
 
 
-def window(num_frames: int, wanted: int, stride: int, rng: np.random.Generator, key: str) -> np.ndarray:
-    """Return which frames of a clip a sample takes, int64 [wanted], evenly spaced, at a random start.
+def window(
+    in_sight: NDArray[np.bool_], wanted: int, stride: int, rng: np.random.Generator, key: str
+) -> NDArray[np.int64]:
+    """Return which frames of a clip a sample takes, int64 [wanted], evenly spaced, from a random one on.
+
+    Args:
+        in_sight: where the subject is within the framing, bool [F]; the first frame taken is one of these.
+        wanted: how many frames.
+        stride: frames from one to the next; less where the clip is too short for it.
+        rng: of the start.
+        key: the clip's, for errors.
 
     Raises:
-        ValueError: the clip has fewer frames than are wanted.
+        ValueError: the clip has fewer frames than are wanted, or no start shows the subject.
     """
+    num_frames = len(in_sight)
     if num_frames < wanted:
         raise ValueError(f"clip {key} has {num_frames} frames, training takes {wanted}: curate with limits.min_frames")
     if wanted > 1:
         stride = min(stride, (num_frames - 1) // (wanted - 1))
-    start = int(rng.integers(num_frames - stride * (wanted - 1)))
-    return start + stride * np.arange(wanted)
+    starts = np.flatnonzero(in_sight[: num_frames - stride * (wanted - 1)])
+    if not len(starts):
+        raise ValueError(f"clip {key}: its subject is outside the middle square wherever a sample can start")
+    return int(rng.choice(starts)) + stride * np.arange(wanted)
 
 
 def shard_paths(shards: Path) -> list[Path]:

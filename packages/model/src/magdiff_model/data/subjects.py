@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from magdiff_curation.clips.masks import Frames, Masks
@@ -49,19 +50,27 @@ class SubjectInputs:
     """CLIP's pictures, normalised, float32 [S, 3, c, c]."""
 
 
+def visible(masks: Masks, size_px: int) -> NDArray[np.bool_]:
+    """Return in which frames the masks bool [F, H, W] leave something of the subject within the framing, bool [F]."""
+    shown: NDArray[np.bool_] = framed_masks(masks, size_px).flatten(1).any(dim=1).numpy()
+    return shown
+
+
 def subject_inputs(frames: Frames, masks: Masks | None, settings: SubjectSettings) -> SubjectInputs:
     """Return the inputs for frames uint8 [S, H, W, 3] and their masks bool [S, H, W], or None for whole frames.
 
     Raises:
-        ValueError: masks of another shape than the frames, or a frame whose mask is empty.
+        ValueError: masks of another shape than the frames, or a frame without a subject in its middle square.
     """
     if masks is not None and masks.shape != frames.shape[:3]:
         raise ValueError(f"masks {masks.shape} do not fit frames {frames.shape}: one mask per frame, of its size")
     if not settings.masked:
         masks = None
-    empty = [] if masks is None else np.flatnonzero(~masks.any(axis=(1, 2))).tolist()
-    if empty:
-        raise ValueError(f"frames {empty} have an empty mask: give a mask that covers the subject, or none at all")
+    hidden = [] if masks is None else np.flatnonzero(~visible(masks, settings.size_px)).tolist()
+    if hidden:
+        raise ValueError(
+            f"frames {hidden} have an empty mask in the middle square: give masks that cover a subject there, or none"
+        )
 
     def alone(size_px: int) -> Tensor:
         pixels = framed_frames(frames, size_px)

@@ -9,10 +9,13 @@ at zero, which by linearity is the same and leaves the base checkpoint's `conv_i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+HfaInit = Literal["random", "copy"]
 
 
 class HighFidelityAlignment(nn.Module):
@@ -22,14 +25,22 @@ class HighFidelityAlignment(nn.Module):
         latent_channels: channels of the VAE's latents and of z_s.
         num_scales: how many sizes the subject is seen at.
         hidden_channels: width of each scale's convolution.
+        init: "random", as the paper has it, or "copy": z_s starts near the last scale's latents.
     """
 
-    def __init__(self, latent_channels: int = 4, num_scales: int = 3, hidden_channels: int = 32) -> None:
+    def __init__(
+        self, latent_channels: int = 4, num_scales: int = 3, hidden_channels: int = 32, init: HfaInit = "random"
+    ) -> None:
         super().__init__()
         self.scales = nn.ModuleList(
             nn.Conv2d(latent_channels, hidden_channels, 3, padding=1) for _ in range(num_scales)
         )
         self.merge = nn.Conv2d(num_scales * hidden_channels, latent_channels, 3, padding=1)
+        if init == "copy":
+            last = self.scales[-1].weight.detach()
+            first = (num_scales - 1) * hidden_channels  # where the last scale's channels begin in the merge
+            nn.init.dirac_(last[:latent_channels])
+            nn.init.dirac_(self.merge.weight.detach()[:, first : first + latent_channels])
 
     def forward(self, pyramid: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
         """Return z_s, [B, 4, F, h, w].
@@ -46,7 +57,7 @@ class HighFidelityAlignment(nn.Module):
         aligned = []
         for conv, latents in zip(self.scales, pyramid, strict=True):
             batch, _, frames = latents.shape[:3]
-            features = functional.silu(conv(latents.transpose(1, 2).flatten(0, 1)))
+            features = conv(latents.transpose(1, 2).flatten(0, 1))
             if features.shape[-2:] != size:
                 features = functional.interpolate(features.float(), size, mode="bilinear", antialias=True).to(features)
             aligned.append(features)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from magdiff_model.models.apa import APA_MODES, ApaMode
 from magdiff_model.models.blocks import Context, DownBlock, LevelSettings, MidBlock, UpBlock
-from magdiff_model.models.hfa import HighFidelityAlignment
+from magdiff_model.models.hfa import HfaInit, HighFidelityAlignment
 from magdiff_model.models.image_tokens import ImageTokens
 from magdiff_model.models.temporal import PositionCode
 
@@ -62,6 +62,7 @@ class MagDiffUNet3DConditionModel(ModelMixin, ConfigMixin):  # type: ignore[misc
         apa_alpha: (alpha_text, alpha_image) to start from, or to stay at with "fixed".
         hfa_scales: how many sizes HFA sees the subject at; 0 leaves HFA out.
         hfa_hidden_channels: width of HFA's convolutions.
+        hfa_init: see `HighFidelityAlignment`.
         image_hidden_size: E, width of CLIP's image states; not used by "text_only".
 
     Raises:
@@ -88,6 +89,7 @@ class MagDiffUNet3DConditionModel(ModelMixin, ConfigMixin):  # type: ignore[misc
         apa_alpha: tuple[float, float] = (1.0, 1.0),
         hfa_scales: int = 3,
         hfa_hidden_channels: int = 32,
+        hfa_init: HfaInit = "random",
         image_hidden_size: int = 1280,
     ) -> None:
         super().__init__()
@@ -99,8 +101,13 @@ class MagDiffUNet3DConditionModel(ModelMixin, ConfigMixin):  # type: ignore[misc
                 f"block_out_channels {widths} must be multiples of attention_head_dim {attention_head_dim} "
                 f"and of norm_num_groups {norm_num_groups}"
             )
-        if apa_mode not in APA_MODES:
-            raise ValueError(f"apa_mode is {apa_mode!r}; it must be one of {', '.join(APA_MODES)}")
+        for name, value, known in (
+            ("apa_mode", apa_mode, APA_MODES),
+            ("temporal_layout", temporal_layout, ("vidrd", "modelscope")),
+            ("position_code", position_code, ("residual", "branch")),
+        ):
+            if value not in known:
+                raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(known)}")
         time_channels = 4 * widths[0]
         settings = LevelSettings(
             time_channels=time_channels,
@@ -147,7 +154,7 @@ class MagDiffUNet3DConditionModel(ModelMixin, ConfigMixin):  # type: ignore[misc
         if apa_mode != "text_only":
             self.image_tokens = ImageTokens(image_hidden_size, cross_attention_dim)
         if hfa_scales:
-            self.hfa = HighFidelityAlignment(in_channels, hfa_scales, hfa_hidden_channels)
+            self.hfa = HighFidelityAlignment(in_channels, hfa_scales, hfa_hidden_channels, hfa_init)
             self.conv_in_cond = nn.Conv2d(in_channels, widths[0], 3, padding=1, bias=False)
             nn.init.zeros_(self.conv_in_cond.weight)
 
