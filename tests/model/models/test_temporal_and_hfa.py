@@ -38,3 +38,13 @@ def test_hfa_brings_all_scales_to_the_latents_size_slot_by_slot() -> None:
 def test_hfa_refuses_another_number_of_scales() -> None:
     with pytest.raises(ValueError, match="3 scales, got latents at 2"):
         HighFidelityAlignment()([torch.zeros(1, 4, 1, 8, 8)] * 2, (8, 8))
+
+
+def test_hfa_can_start_near_the_last_scales_latents_with_every_weight_alive() -> None:
+    torch.manual_seed(0)
+    hfa = HighFidelityAlignment(init="copy")
+    pyramid = [torch.randn(1, 4, 2, size, size) for size in (24, 20, 16)]
+    merged = hfa(pyramid, (16, 16))
+    assert (merged - pyramid[-1]).std() < 0.4 * pyramid[-1].std()
+    merged.square().mean().backward()
+    assert all(parameter.grad.abs().max() > 0 for parameter in hfa.parameters())

@@ -12,7 +12,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from diffusers.optimization import get_scheduler
@@ -128,7 +128,7 @@ def train(settings: TrainSettings) -> None:
         scheduler.config.num_train_timesteps,
     )
     rate = settings.optimizer.learning_rate
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": trainable.base},
         {"params": trainable.new, "lr": rate * settings.optimizer.new_rate},
         {"params": trainable.alphas, "lr": rate * settings.optimizer.alpha_rate, "weight_decay": 0.0},
@@ -170,7 +170,7 @@ def train(settings: TrainSettings) -> None:
                 unet, scheduler, latents, batch.noise.to(device), batch.timesteps.to(device), condition
             )
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(trainable.everything(), settings.optimizer.max_gradient_norm)
         if not torch.isfinite(norm):
             raise ValueError(

@@ -119,7 +119,7 @@ def main() -> None:
             losses.append(0.3 * functional.mse_loss(output["proportions"], proportions[chosen]))
             loss = torch.stack(losses).sum()
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             schedule.step()
             step += 1

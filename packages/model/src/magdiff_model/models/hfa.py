@@ -32,14 +32,12 @@ class HighFidelityAlignment(nn.Module):
         self, latent_channels: int = 4, num_scales: int = 3, hidden_channels: int = 32, init: HfaInit = "random"
     ) -> None:
         super().__init__()
-        self.scales = nn.ModuleList(
-            nn.Conv2d(latent_channels, hidden_channels, 3, padding=1) for _ in range(num_scales)
-        )
+        scales = [nn.Conv2d(latent_channels, hidden_channels, 3, padding=1) for _ in range(num_scales)]
+        self.scales = nn.ModuleList(scales)
         self.merge = nn.Conv2d(num_scales * hidden_channels, latent_channels, 3, padding=1)
         if init == "copy":
-            last = self.scales[-1].weight.detach()
             first = (num_scales - 1) * hidden_channels  # where the last scale's channels begin in the merge
-            nn.init.dirac_(last[:latent_channels])
+            nn.init.dirac_(scales[-1].weight.detach()[:latent_channels])
             nn.init.dirac_(self.merge.weight.detach()[:, first : first + latent_channels])
 
     def forward(self, pyramid: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
