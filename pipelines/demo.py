@@ -116,7 +116,14 @@ def run_demo(demo: Demo) -> None:
         *("--shards", out / "shards", "--output", model),
         *(("--steps", demo.train_steps) if demo.train_steps else ()),
     )
-    sampling = ("--steps", 25, "--guidance-scale", 1)  # more would cost a small model its subject
+    sampling = (
+        "--steps",
+        20,
+        "--guidance-scale",
+        1,
+        "--image-guidance-scale",
+        2,
+    )  # more text guidance costs the subject
     if demo.video is None:
         steps.run(
             f"editing and generating {demo.scored} held-out clips before new backgrounds, and scoring them",

@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     options = parser.parse_args()
     parts = {
-        "vae": AutoencoderKL.from_pretrained(options.zoo / "vae", torch_dtype=torch.float32),
+        "vae": AutoencoderKL.from_pretrained(options.zoo / "vae", dtype=torch.float32),
         "text_encoder": CLIPTextModelWithProjection.from_pretrained(options.zoo / "text_encoder", dtype=torch.float32),
         "tokenizer": CLIPTokenizer.from_pretrained(options.zoo / "tokenizer"),
         "image_encoder": CLIPVisionModelWithProjection.from_pretrained(

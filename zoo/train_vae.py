@@ -91,7 +91,7 @@ def main() -> None:
     options = parser.parse_args()
     world, rng = drawn_world(options.num_clips), np.random.default_rng(options.seed)
     torch.manual_seed(options.seed)
-    vae = AutoencoderKL.from_pretrained(options.resume, torch_dtype=torch.float32) if options.resume else new_vae()
+    vae = AutoencoderKL.from_pretrained(options.resume, dtype=torch.float32) if options.resume else new_vae()
     vae.train()
     optimizer = torch.optim.AdamW(vae.parameters(), weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -127,7 +127,7 @@ def main() -> None:
         spread = float(vae.encode(pixels).latent_dist.mode().std())
     vae.register_to_config(scaling_factor=round(1 / spread, 5))
     vae.half().save_pretrained(options.output)
-    figures = measure(AutoencoderKL.from_pretrained(options.output, torch_dtype=torch.float32), 500)
+    figures = measure(AutoencoderKL.from_pretrained(options.output, dtype=torch.float32), 500)
     write_atomic(options.output / "scores.json", json.dumps(figures, indent=1).encode())
     print(figures)
     if (

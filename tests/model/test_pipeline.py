@@ -64,6 +64,25 @@ def test_guidance_of_one_asks_the_denoiser_once_a_step(pipeline, monkeypatch) ->
     assert len(calls) == 6
 
 
+def test_image_guidance_moves_away_from_showing_nothing(pipeline, monkeypatch) -> None:
+    seen = []
+    real = pipeline.unet.forward
+
+    def remember(sample, timestep, condition):
+        seen.append(condition)
+        return real(sample, timestep, condition)
+
+    monkeypatch.setattr(pipeline.unet, "forward", remember)
+    guided = sample(pipeline, guidance_scale=1.0, image_guidance_scale=2.0, num_inference_steps=1)
+    shown, blank = seen
+    assert torch.equal(shown.text, blank.text)
+    assert blank.image.shape[1] == 1
+    frames = blank.subject.unflatten(0, (1, 8))
+    torch.testing.assert_close(frames[:, :1].expand_as(frames), frames)  # the same masked picture in every slot
+    assert not torch.equal(shown.subject, blank.subject)
+    assert not np.array_equal(guided, sample(pipeline, guidance_scale=1.0, num_inference_steps=1))
+
+
 def test_editing_puts_nothing_between_the_subject_and_the_model(pipeline, monkeypatch) -> None:
     """A denoiser that copies its slots' finest latents gives the subject's round trip: framing and slots are right."""
     seen = {}

@@ -42,6 +42,8 @@ class RunSettings:
     """Denoising steps."""
     guidance_scale: float = 7.5
     """Classifier-free guidance on the text; 7.5 is the paper's."""
+    image_guidance_scale: float = 1.0
+    """Guidance on the subject; 1 is none, as in the paper."""
     device: str = "auto"
     """auto: the GPU where there is one."""
     precision: Precision = "auto"
@@ -94,6 +96,7 @@ def run(settings: ToyworldCommand | DavisCommand) -> Path:
         "unet_sha256": sha256_of_file(settings.model / "unet" / "diffusion_pytorch_model.safetensors"),
         "steps": settings.steps,
         "guidance_scale": settings.guidance_scale,
+        "image_guidance_scale": settings.image_guidance_scale,
         "precision": settings.precision,
     }
     file = RowFile(settings.output, protocol)
@@ -134,6 +137,7 @@ def _make(pipeline: MagDiffPipeline, item: Item, number: int, settings: RunSetti
         item.masks[shown],
         num_inference_steps=settings.steps,
         guidance_scale=settings.guidance_scale,
+        image_guidance_scale=settings.image_guidance_scale,
         seed=number,
         precision=settings.precision,
     )

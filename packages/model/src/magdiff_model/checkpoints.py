@@ -31,7 +31,7 @@ def load_pipeline(path: str | Path) -> MagDiffPipeline:
             "magdiff_model.train writes others"
         )
     quiet_loading()
-    pipeline = MagDiffPipeline.from_pretrained(folder, torch_dtype=torch.float32, local_files_only=True)
+    pipeline = MagDiffPipeline.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
     pipeline.set_progress_bar_config(disable=True)
     for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder, pipeline.image_encoder):
         part.eval()

@@ -51,7 +51,7 @@ def encode_pyramid(
     """
     latents = []
     for pictures in pyramid:
-        masked = torch.zeros_like(pictures[:1])
+        masked = pictures.new_zeros(1, *pictures.shape[1:])
         encoded = encode_frames(vae, torch.cat([pictures, masked])[None])[0].transpose(0, 1)  # [K + 1, 4, h, w]
         empty = encoded[-1] if empty_slots == "masked_image" else torch.zeros_like(encoded[-1])
         slots = empty.expand(*filled.shape, *empty.shape).clone()

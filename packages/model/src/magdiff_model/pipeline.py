@@ -18,8 +18,9 @@ from diffusers import DiffusionPipeline
 from torch import Tensor
 
 from magdiff_curation.clips.masks import Frames, Masks
-from magdiff_model.data.subjects import SubjectSettings, subject_inputs
+from magdiff_model.data.subjects import SubjectInputs, SubjectSettings, subject_inputs
 from magdiff_model.encoding import decode_latents, encode_images, encode_pyramid, encode_text
+from magdiff_model.models.unet import Condition
 from magdiff_model.precision import Precision, autocast
 from magdiff_model.sampling import denoise
 
@@ -104,6 +105,7 @@ class MagDiffPipeline(DiffusionPipeline):  # type: ignore[misc]
         negative_prompt: str = "",
         num_inference_steps: int = 50,
         guidance_scale: float = 7.5,
+        image_guidance_scale: float = 1.0,
         seed: int = 0,
         precision: Precision = "auto",
         on_step: Callable[[int, int], None] | None = None,
@@ -117,6 +119,7 @@ class MagDiffPipeline(DiffusionPipeline):  # type: ignore[misc]
             negative_prompt: the text of guidance's other branch.
             num_inference_steps: denoising steps.
             guidance_scale: classifier-free guidance on the text; 1 is none, 7.5 the paper's.
+            image_guidance_scale: guidance on the subject, see `sampling.denoise`; 1 is none, as in the paper.
             seed: of the noise; on the CPU the same seed gives the same video, bit for bit.
             precision: of the networks; the scheduler always works in fp32.
             on_step: called with (steps done, steps in all).
@@ -138,13 +141,13 @@ class MagDiffPipeline(DiffusionPipeline):  # type: ignore[misc]
         device = self.device
         with autocast(device, precision):
             text, empty = encode_text(self.tokenizer, self.text_encoder, [prompt, negative_prompt]).chunk(2)
-            clip_states = pyramid = None
-            if self.unet.config.apa_mode != "text_only":
-                clip_states = encode_images(self.image_encoder, inputs.clip_pixels[None].to(device))
-            if self.unet.config.hfa_scales:
-                pictures = [scale.to(device) for scale in inputs.pyramid]
-                pyramid = encode_pyramid(self.vae, pictures, filled.to(device), self.config.empty_slots)
-            condition = self.unet.condition(text, clip_states, pyramid, (height, width))
+            condition = self._condition(text, inputs, filled)
+            no_subject = None
+            if image_guidance_scale != 1:
+                nothing = SubjectInputs(
+                    tuple(scale[:0] for scale in inputs.pyramid), torch.zeros_like(inputs.clip_pixels[:1])
+                )
+                no_subject = self._condition(text, nothing, torch.zeros_like(filled))
             latents: Tensor = denoise(
                 self.unet,
                 self.scheduler,
@@ -153,8 +156,20 @@ class MagDiffPipeline(DiffusionPipeline):  # type: ignore[misc]
                 empty,
                 guidance_scale=guidance_scale,
                 num_steps=num_inference_steps,
+                no_subject=no_subject,
+                image_guidance_scale=image_guidance_scale,
                 on_step=on_step,
             )
             pixels = decode_latents(self.vae, latents)[0]
         video: Frames = ((pixels.float() + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
         return video
+
+    def _condition(self, text: Tensor, inputs: SubjectInputs, filled: Tensor) -> Condition:
+        """Return the condition of one sample whose subject pictures lie in the slots that `filled` marks."""
+        clip_states = pyramid = None
+        if self.unet.config.apa_mode != "text_only":
+            clip_states = encode_images(self.image_encoder, inputs.clip_pixels[None].to(self.device))
+        if self.unet.config.hfa_scales:
+            pictures = [scale.to(self.device) for scale in inputs.pyramid]
+            pyramid = encode_pyramid(self.vae, pictures, filled.to(self.device), self.config.empty_slots)
+        return self.unet.condition(text, clip_states, pyramid, self.latent_size()[1:])
