@@ -143,6 +143,8 @@ def _make(pipeline: MagDiffPipeline, item: Item, number: int, settings: RunSetti
     )
     seconds = round(time.monotonic() - begin, 2)
     subject = np.stack([subject_image(*pair) for pair in zip(item.source[shown], item.masks[shown], strict=True)])
+    # A single picture is shown as long as the rest: a video of one frame stutters in a browser.
+    subject = np.repeat(subject, len(video), axis=0) if len(subject) == 1 else subject
     pictures = {"source": item.source, "subject": subject, "result": video}
     for name, path in _files(settings.output, item.name).items():
         write_atomic(path, encode(pictures[name], settings.frame_rate))
