@@ -5,7 +5,11 @@ import pytest
 
 from magdiff_curation.config import CurationSettings, load_settings
 
-CONFIGS = sorted((Path(__file__).parents[2] / "pipelines" / "configs").glob("*.yaml"))
+CONFIGS = [
+    path
+    for path in sorted((Path(__file__).parents[2] / "pipelines" / "configs").glob("*.yaml"))
+    if "train" not in path.name
+]
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)

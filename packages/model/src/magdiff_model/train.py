@@ -158,10 +158,11 @@ def train(settings: TrainSettings) -> None:
     begin, waited = time.monotonic(), 0.0
     stream = batches(samples, settings.batch_size, first_step, settings.steps, settings.workers)
     for step in range(first_step + 1, settings.steps + 1):
-        torch.manual_seed(settings.data.seed * 1_000_003 + step)  # dropout, the same after a stop
         asked = time.monotonic()
         batch = next(stream)
         waited += time.monotonic() - asked
+        # Dropout, the same after a stop; once the batch is there, since starting a loader draws a number too.
+        torch.manual_seed(settings.data.seed * 1_000_003 + step)
         with autocast(device, settings.precision):
             with torch.no_grad():
                 latents = encode_frames(vae, batch.frames.to(device)).float()
