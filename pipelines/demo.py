@@ -30,9 +30,9 @@ from magdiff_curation.toyworld.captions import BACKGROUND_PHRASES, plain_caption
 from magdiff_eval.report.page import Shown, write_page
 
 HONEST = (
-    "The toy model has seen ten drawn subjects before ten drawn backgrounds at 64x64 pixels, never a photograph: expect the "
-    "background to turn into toyworld's, and of your subject its place and a rough outline in toyworld's vivid colours. "
-    "Real footage needs a real base model; the road is the same."
+    "The toy model has seen ten drawn subjects before ten drawn backgrounds at 64x64 pixels, never a photograph: "
+    "expect the background to turn into toyworld's, and of your subject its place and a rough outline in toyworld's "
+    "vivid colours. Real footage needs a real base model; the road is the same."
 )
 CONFIGS = Path(__file__).resolve().parent / "configs"
 
