@@ -110,7 +110,7 @@ def decode(video: bytes, start: int = 0, stop: int | None = None) -> Frames:
     if not 0 <= start < stop <= info.num_frames:
         raise ValueError(f"frames {start} to {stop} are not within a clip of {info.num_frames} frames")
     images: list[Image] = []
-    # One converter, one thread: a new one for every frame, with threads of its own, took 14 times as long at 128 px under load.
+    # One converter, one thread: a new one for every frame, with its own threads, took 14 times as long under load.
     converter = VideoReformatter()
     with _open(video) as container:
         stream = container.streams.video[0]
