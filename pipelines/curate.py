@@ -3,7 +3,8 @@
 
 ray job submit pipelines/curate.py                     on a cluster, with pipelines/configs/default.yaml
 python pipelines/curate.py --config my.yaml            without a cluster
-python pipelines/curate.py --source videos/ --output shards/ --filters.min-short-side-px 256
+python pipelines/curate.py --preset toyworld           with the zoo's tiny models, offline
+python pipelines/curate.py --preset full --source videos/ --output shards/ --filters.min-short-side-px 256
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -31,6 +32,9 @@ class Command:
     """What the config file says; every setting can be overridden here."""
     config: Path = DEFAULT_CONFIG
     """Settings file (YAML)."""
+    preset: Literal["manifest", "toyworld", "full"] | None = None
+    """Which models look at the pictures: none (the manifest answers), the zoo's, or the real ones. The settings file's
+    own choices come on top."""
     dry_run: bool = False
     """Say what would be done, and do nothing."""
     retry_errors: bool = False
@@ -40,12 +44,13 @@ class Command:
 
 
 def main() -> None:
-    first = argparse.ArgumentParser(add_help=False)
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--config", type=Path, default=DEFAULT_CONFIG)
-    config = first.parse_known_args()[0].config
+    first.add_argument("--preset")
+    known = first.parse_known_args()[0]
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # Ray's own chatter; a clip's failure is in the ledger
     try:
-        defaults = Command(settings=load_settings(config), config=config)
+        defaults = Command(settings=load_settings(known.config, known.preset), config=known.config)
         command = tyro.cli(Command, default=defaults)
         address = command.address or os.environ.get("RAY_ADDRESS") or "local"
         curate(command.settings, address=address, dry_run=command.dry_run, retry_errors=command.retry_errors)

@@ -19,6 +19,7 @@ from magdiff_curation.clips.atomic import remove_temporaries, sha256_hex, sha256
 from magdiff_curation.clips.index import SHARD_LIST, ShardList, index_path, load_index, load_shard_list, save_shard_list
 from magdiff_curation.clips.record import MASKS, RECORD, SUBJECT, VIDEO, Clip, ClipRecord
 from magdiff_curation.clips.shards import pack_sample, write_shard
+from magdiff_curation.duplicates import DuplicateSettings, distance, near_duplicates
 from magdiff_curation.reasons import Reason, Status
 from magdiff_curation.state import ClipState
 
@@ -62,7 +63,7 @@ def commit(workspace: Workspace, state: ClipState) -> None:
 def _sample(state: ClipState, video: bytes, masks: bytes) -> bytes:
     record = ClipRecord(
         key=state.key,
-        caption=state.caption,
+        caption=state.caption_text,
         augmented_caption=state.augmented_caption,
         label=state.label,
         category=state.category,
@@ -116,10 +117,17 @@ def open_set(output: Path, settings_sha256: str) -> tuple[ShardList, dict[str, s
     return listing, {entry.key: entry.sha256 for entry in entries}
 
 
-def pack(output: Path, states: Iterable[ClipState], settings_sha256: str, shard_bytes: int) -> list[ClipState]:
+def pack(
+    output: Path,
+    states: Iterable[ClipState],
+    settings_sha256: str,
+    shard_bytes: int,
+    duplicates: DuplicateSettings | None = None,
+) -> list[ClipState]:
     """Pack every kept clip that no shard holds yet, and return the states with duplicates decided.
 
-    Of several inputs with one key the first by name is kept, the others are dropped as duplicates.
+    Of several inputs with one key the first by name is kept, the others are dropped as duplicates. Of clips that look
+    the same the one with the lowest key is kept, but what is packed already stays.
 
     Raises:
         ValueError: a clip that is packed already has come out differently: its caption, answer or box has changed.
@@ -139,6 +147,7 @@ def pack(output: Path, states: Iterable[ClipState], settings_sha256: str, shard_
                 f"{state.source} is in the shards of {output} with another caption, answer or box: shards are never "
                 "rewritten; put the row back as it was, or choose another output folder"
             )
+    repeats = _drop_near_duplicates(owners, duplicates, packed_keys)
     new = [owners[key] for key in sorted(owners) if key not in packed_keys]
     shards, digests, counts = list(listing.shards), list(listing.index_sha256), list(listing.num_samples)
     for group in _groups(new, workspace, shard_bytes):
@@ -151,10 +160,32 @@ def pack(output: Path, states: Iterable[ClipState], settings_sha256: str, shard_
         shards=tuple(shards), index_sha256=tuple(digests), num_samples=tuple(counts), settings_sha256=settings_sha256
     )
     save_shard_list(output, listing)
+    gone = {state.key for state in repeats}
+    for state in decided:
+        if state.key in gone:  # a later run must not take it for a kept clip whose sample is gone
+            write_atomic(workspace.outcome(state.row_id), state.to_json().encode())
     for state in decided:
         workspace.sample(state.row_id).unlink(missing_ok=True)
     remove_temporaries(output)
     return decided
+
+
+def _drop_near_duplicates(
+    owners: dict[str, ClipState], settings: DuplicateSettings | None, packed_keys: Mapping[str, str]
+) -> list[ClipState]:
+    """Take the near-duplicates out of the kept clips by key, and return their states, decided."""
+    if settings is None:
+        return []
+    fingerprints = {key: state.fingerprint for key, state in owners.items() if state.fingerprint}
+    packed = [key for key in fingerprints if key in packed_keys]
+    dropped = []
+    for key, kept in near_duplicates(fingerprints, settings, packed).items():
+        state = owners.pop(key)
+        bits = distance(fingerprints[key], fingerprints[kept])
+        state.status, state.reason = Status.DROPPED, Reason.NEAR_DUPLICATE
+        state.detail = f"looks like {owners[kept].source}: {bits} of 256 bits differ, at most {settings.max_distance}"
+        dropped.append(state)
+    return dropped
 
 
 def _groups(states: list[ClipState], workspace: Workspace, shard_bytes: int) -> Iterator[list[ClipState]]:

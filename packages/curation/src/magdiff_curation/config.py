@@ -12,11 +12,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import yaml
+
 from magdiff_curation.clips.atomic import canonical_json, sha256_hex
 from magdiff_curation.clips.video import CodecSettings
-from magdiff_curation.segment import GrabCutSettings
-from magdiff_curation.settings import build, read_yaml
-from magdiff_curation.trackers.optical_flow import OpticalFlowSettings
+from magdiff_curation.duplicates import DuplicateSettings
+from magdiff_curation.motion import MotionSettings
+from magdiff_curation.settings import build, merged, read_yaml
+from magdiff_curation.split import SplitSettings
+from magdiff_curation.vision_config import AnswerSettings, MaskSettings
+
+PRESETS = ("manifest", "toyworld", "full")
+"""Which models look at the pictures: none, the zoo's, or the real ones (`presets/*.yaml`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +43,7 @@ class LimitSettings:
     """What the child process that opens a source may use."""
 
     max_seconds: float = 120.0
-    """Longest source, in seconds of video."""
+    """Longest clip, in seconds: a whole source, or a span of one."""
     min_frames: int = 8
     """Fewest frames of a canonical clip; training samples eight."""
     max_pixels: int = 4096 * 2304
@@ -45,18 +52,6 @@ class LimitSettings:
     """Time that the child may take."""
     max_memory_mib: int = 1024
     """Address space of the child."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class AnswerSettings:
-    """The foreground answer (Supplement C)."""
-
-    backend: Literal["manifest"] = "manifest"
-    """Where answers come from: the manifest's `answer_column`."""
-    question: str = "What is the foreground in the picture?"
-    """The paper's question."""
-    answer_column: str = "answer"
-    """The manifest's column with the answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,28 +64,28 @@ class LabelSettings:
     """A sentence-transformers model: the package that ships all-MiniLM-L6-v2, a hub id or a folder."""
     subject_words: Path | None = None
     """YAML file of the subject-aware list W, category -> words; none means the list that ships with the package."""
-    threshold: float = 0.5
+    noun_unit: Literal["lemmas", "chunks"] = "lemmas"
+    """What counts as a noun of the caption: single words in their base form, or whole noun chunks."""
+    embedder_device: str = "cpu"
+    """Where the embedder runs."""
+    threshold: float = 0.4
     """Algorithm 1's theta: the answer is taken where its best similarity to W is strictly greater."""
     answer_gives: Literal["answer", "matched_word"] = "answer"
     """What `e = A` keeps: the whole answer, as the paper prints it, or the word of W that it matched."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaskSettings:
-    """Finding the subject and following it (SAM-Track's place)."""
+class TrainingViewSettings:
+    """What training will see of a clip, for the area rule to look at as well."""
 
-    grounder: Literal["manifest"] = "manifest"
-    """Where first boxes come from: the manifest's `box_column`, source pixels x0, y0, x1, y1."""
-    box_column: str = "box"
-    """The manifest's column with the first frame's box."""
-    segmenter: Literal["grabcut"] = "grabcut"
-    """What turns the box into a mask."""
-    grabcut: GrabCutSettings = field(default_factory=GrabCutSettings)
-    """GrabCut's settings."""
-    tracker: Literal["optical_flow"] = "optical_flow"
-    """What carries the mask through the clip."""
-    optical_flow: OpticalFlowSettings = field(default_factory=OpticalFlowSettings)
-    """The flow tracker's settings."""
+    crop: Literal["none", "square"] = "square"
+    """The model's framing: the middle square; "none" leaves this check out."""
+    num_frames: int = 8
+    """Frames a training sample."""
+    frame_stride: int = 4
+    """Frames from one sampled frame to the next; less where the clip is too short for it."""
+    min_share: float = 0.5
+    """At least this share of the possible samples must pass the area rule."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +100,8 @@ class FilterSettings:
     """Largest share."""
     area_frames: Literal["first", "mean", "every"] = "mean"
     """Which frames the area rule reads; "first" decides before tracking, which is cheapest."""
+    training_view: TrainingViewSettings = TrainingViewSettings()
+    """The area rule once more, for the windows and the crop that training will see."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +123,7 @@ class EngineSettings:
     """How the run is spread; none of this changes a result."""
 
     normalize: StageResources = StageResources()
-    """Opening sources, encoding canonical clips."""
+    """Opening sources, finding shots, encoding canonical clips."""
     answer: StageResources = StageResources(num_cpus=0.25)
     """The foreground answer."""
     label: StageResources = StageResources(num_cpus=0.25)
@@ -149,8 +146,8 @@ class CurationSettings:
     """The folder that receives shards, indexes, ledger and summary; `work/` in it holds what resuming needs."""
     video_column: str = "video"
     """The manifest's column with each video's path, relative to the manifest."""
-    caption_column: str = "caption"
-    """The manifest's column with the caption."""
+    caption_columns: tuple[str, ...] = ("caption",)
+    """The manifest's columns with captions: the first one that is filled is taken."""
     start_column: str = "start_seconds"
     """The manifest's column with the second where a clip begins; without it, at the start."""
     end_column: str = "end_seconds"
@@ -163,12 +160,18 @@ class CurationSettings:
     """The canonical clip."""
     limits: LimitSettings = LimitSettings()
     """Limits on sources."""
-    answer: AnswerSettings = AnswerSettings()
+    answer: AnswerSettings = field(default_factory=AnswerSettings)
     """The foreground answer."""
     label: LabelSettings = LabelSettings()
     """The label."""
     mask: MaskSettings = field(default_factory=MaskSettings)
     """The masks."""
+    split: SplitSettings = field(default_factory=SplitSettings)
+    """Shots: where one source becomes several clips."""
+    motion: MotionSettings = field(default_factory=MotionSettings)
+    """Clips that hardly move, or too much."""
+    duplicates: DuplicateSettings = field(default_factory=DuplicateSettings)
+    """Clips that look as others do."""
     filters: FilterSettings = FilterSettings()
     """The filters."""
     engine: EngineSettings = EngineSettings()
@@ -185,13 +188,19 @@ class CurationSettings:
         return sha256_hex(canonical_json(_plain(value)))
 
 
-def load_settings(path: Path) -> CurationSettings:
-    """Return the settings of a YAML file.
+def load_settings(path: Path, preset: str | None = None) -> CurationSettings:
+    """Return the settings of a YAML file, on top of a preset's.
 
     Raises:
-        ValueError: not a mapping, an unknown key, or a value of the wrong type.
+        ValueError: not a mapping, an unknown key, a value of the wrong type, or no such preset.
     """
-    return build(CurationSettings, read_yaml(path), str(path))
+    written = read_yaml(path)
+    if preset is not None:
+        resource = importlib.resources.files(__package__).joinpath("presets", f"{preset}.yaml")
+        if preset not in PRESETS:
+            raise ValueError(f"there is no preset {preset!r}; the presets are {', '.join(PRESETS)}")
+        written = merged(yaml.safe_load(resource.read_text(encoding="utf-8")), written)
+    return build(CurationSettings, written, str(path))
 
 
 def _plain(value: object) -> object:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from magdiff_curation.clips.masks import Image
 from magdiff_curation.reasons import ClipRejected, Reason
@@ -27,6 +27,22 @@ class ForegroundAnswerer(Protocol):
 
     def answer(self, requests: Sequence[AnswerRequest]) -> list[str | ClipRejected]:
         """Return one answer a request, or why there is none."""
+        ...
+
+
+@runtime_checkable
+class Captioner(Protocol):
+    """Anything that captions pictures."""
+
+    name: str
+    """Model and revision, for the clip's provenance."""
+
+    def answer(self, requests: Sequence[AnswerRequest]) -> list[str | ClipRejected]:
+        """Return one answer a request, or why there is none."""
+        ...
+
+    def caption(self, images: Sequence[Image]) -> list[str]:
+        """Return one caption an image, uint8 [H, W, 3]."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Where the subject is in the first frame: boxes for a label."""
+"""Where the subject is: boxes for a label in a picture."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ class GroundingRequest:
     """A picture, uint8 [H, W, 3], the label to find in it, and what the manifest says of it."""
 
     image: Image
+    frame: int
+    """Number of the picture in its clip."""
     label: str
     source_size: tuple[int, int]
     """Width and height of the source in pixels, the frame of the manifest's boxes."""
@@ -34,6 +36,8 @@ class Grounder(Protocol):
 
     name: str
     """Model and revision, for the clip's provenance."""
+    any_frame: bool
+    """Whether it can look at any frame; False where it knows the first one only."""
 
     def ground(self, request: GroundingRequest) -> list[Detection]:
         """Return the boxes found, best first; an empty list where the subject is not in the picture."""
@@ -42,6 +46,8 @@ class Grounder(Protocol):
 
 class ManifestGrounder:
     """Takes the first box from a column of the manifest: four numbers, or a string of them, in source pixels."""
+
+    any_frame = False
 
     def __init__(self, column: str) -> None:
         self.column, self.name = column, f"manifest:{column}"
@@ -67,3 +73,23 @@ class ManifestGrounder:
         if not (box[0] + 1 <= box[2] and box[1] + 1 <= box[3]):
             raise ClipRejected(Reason.BOX_UNUSABLE, f"box {value!r} has no area within {request.source_size} px")
         return [Detection(box=box, score=1.0)]
+
+
+class ManifestFirstGrounder:
+    """Takes the manifest's box for the first frame where there is one, and asks a detector otherwise."""
+
+    any_frame = True
+
+    def __init__(self, manifest: ManifestGrounder, detector: Grounder) -> None:
+        self.manifest, self.detector = manifest, detector
+        self.name = f"{manifest.name}, else {detector.name}"
+
+    def ground(self, request: GroundingRequest) -> list[Detection]:
+        """Return the boxes found, best first.
+
+        Raises:
+            ClipRejected: the manifest has a box that cannot be used.
+        """
+        if request.frame == 0 and request.fields.get(self.manifest.column):
+            return self.manifest.ground(request)
+        return self.detector.ground(request)

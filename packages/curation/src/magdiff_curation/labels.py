@@ -3,8 +3,10 @@
     scores1 = similarity(A, W);  scores2 = similarity(S, W)
     if max(scores1) > theta: e = A  else: e = the noun of max(scores2)
 
-The listing is read literally where it can be: "greater" is strict, the noun needs no threshold, ties go to the
-first. It prints `e = max(scores2)` for the second case; since e labels the subject, that is taken as the noun.
+The listing is read literally where it can be: "greater" is strict, the noun needs no threshold. It prints
+`e = max(scores2)` for the second case; since e labels the subject, that is taken as the noun. Ties, which are common
+since every noun that is in W scores 1, go to the first noun of the caption, where English puts the subject; so the
+order of W cannot change a label.
 """
 
 from __future__ import annotations
@@ -21,9 +23,37 @@ import yaml
 from numpy.typing import NDArray
 
 from magdiff_curation.clips.record import CATEGORIES
+from magdiff_curation.meaning import plain_text
 
 Similarity = Callable[[Sequence[str], Sequence[str]], NDArray[np.floating]]
 """Two lists of strings -> their similarities [len(left), len(right)]."""
+
+PICTURE = "(?:picture|image|photo|photograph|video|clip|shot|scene|frame)"
+WRAPPING = re.compile(
+    rf"""
+    ^(?:answer: | (?:yes|well|sure|okay|ok), | (?:maybe|perhaps|probably|possibly)\b
+      | i \s (?:think|believe|can \s see|see)\b
+      | (?:in|at) \s the \s (?:foreground|center|centre|middle)\b (?:\s of \s (?:the|this) \s {PICTURE}\b)? ,?
+      | in \s (?:the|this) \s {PICTURE}\b ,?
+      | (?:(?:the|this) \s)? (?:main \s)? (?:foreground|subject|focus|object|{PICTURE})\b
+        (?:\s (?:of|in) \s (?:the|this) \s {PICTURE}\b)?
+        \s (?:is|are|shows|features|depicts|contains|has|appears \s to \s be|seems \s to \s be)\b
+      | (?:it|this|that|these|those|they|there|he|she)
+        (?:'s | 're | \s (?:is|are|appears \s to \s be|seems \s to \s be))\b
+      | (?:{PICTURE}|close-?up|close \s up|view) \s of\b
+      | (?:a|an|the)\b(?=\s)
+    )\s*
+    | \s (?:(?:is|are) \s)? in \s (?:the|this) \s (?:foreground|{PICTURE})
+      (?:\s of \s (?:the|this) \s {PICTURE})?$
+    """,
+    re.VERBOSE,
+)
+"""What is no part of the subject at an answer's start or end; taken off until nothing is left to take."""
+MAX_ANSWER = 1000
+"""An answer is read up to this many characters."""
+DENIAL = re.compile(r"(?:no|not|none|nothing)\b")
+SENTENCE_END = re.compile(r"(?<=\w{3})[.!?](?=\s)")  # not after "st." or "mr."
+EDGES = " .,;:!?\"'“”‘’„«»`*_()[]-–—…"  # noqa: RUF001
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,14 +111,25 @@ def select_label(
 
 
 def clean_answer(answer: str) -> str:
-    """Return an answer in the form a label takes: one line, no leading article, no closing full stop, lower case."""
-    text = re.sub(r"\s+", " ", answer).strip().rstrip(".!").lower()
-    return re.sub(r"^(a|an|the)\s+", "", text)
+    """Return an answer in the form a label takes: one plain, lower-case line that names the subject and nothing else.
+
+    The first line's first sentence, without quotes, articles, closing punctuation and the phrases that models wrap
+    around a subject ("the foreground of the picture is a dog", "there is a dog in the foreground", "a photo of a dog").
+    A denial ("there is no dog") is left as it stands, for the meaning rule to see.
+    """
+    lines = [plain_text(line) for line in answer[:MAX_ANSWER].splitlines() if plain_text(line).strip(EDGES)]
+    text = re.split(SENTENCE_END, lines[0], maxsplit=1)[0].lower().strip(EDGES) if lines else ""
+    while (shorter := re.sub(WRAPPING, "", text).strip(EDGES)) != text:
+        if re.match(DENIAL, shorter):
+            return text
+        text = shorter
+    return text
 
 
 def augment_caption(caption: str, label: str) -> str:
     """Return the augmented caption: the label appended to the caption (Supplement C)."""
-    return f"{caption.rstrip(' .,')}, {label}"
+    text = caption.rstrip(" .,")
+    return f"{text}, {label}" if text else label
 
 
 def load_subject_words(path: Path | None) -> dict[str, str]:

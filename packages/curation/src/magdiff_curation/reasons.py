@@ -27,7 +27,13 @@ class Reason(StrEnum):
     SUBJECT_LOST = "subject_lost"
     AREA_TOO_SMALL = "area_too_small"
     AREA_TOO_LARGE = "area_too_large"
+    OUTSIDE_TRAINING_VIEW = "outside_training_view"
+    SUBJECT_ENTERS_LATE = "subject_enters_late"
+    SEVERAL_SUBJECTS = "several_subjects"
+    STATIC = "static_clip"
+    TOO_MUCH_MOTION = "too_much_motion"
     DUPLICATE = "duplicate"
+    NEAR_DUPLICATE = "near_duplicate"
     SOURCE_MISSING = "source_missing"
     SOURCE_UNREADABLE = "source_unreadable"
     FRAMES_MISSING = "frames_missing"
@@ -51,7 +57,13 @@ DROPPED_REASONS = frozenset(
         Reason.SUBJECT_LOST,
         Reason.AREA_TOO_SMALL,
         Reason.AREA_TOO_LARGE,
+        Reason.OUTSIDE_TRAINING_VIEW,
+        Reason.SUBJECT_ENTERS_LATE,
+        Reason.SEVERAL_SUBJECTS,
+        Reason.STATIC,
+        Reason.TOO_MUCH_MOTION,
         Reason.DUPLICATE,
+        Reason.NEAR_DUPLICATE,
     }
 )
 

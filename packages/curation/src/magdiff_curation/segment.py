@@ -13,20 +13,23 @@ brought back to full size. The helpers below are shared with `trackers.optical_f
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import ceil, floor, isfinite
+from math import ceil, floor
 from typing import Protocol, cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from magdiff_curation.clips.masks import Box, Image, Mask
+from magdiff_curation.clips.masks import Box, Image, Mask, clip_box
 
 _SMOOTHING_SIGMA_PX = 1.0
 
 
 class Segmenter(Protocol):
     """Finds the subject of one image from a box around it."""
+
+    name: str
+    """Model and revision, for the clip's provenance."""
 
     def segment(self, image: Image, box: Box) -> Mask:
         """Return the subject's mask, bool [H, W], for an RGB image, uint8 [H, W, 3], and a box in pixels.
@@ -64,6 +67,7 @@ class GrabCutSegmenter:
 
     def __init__(self, settings: GrabCutSettings) -> None:
         self.settings = settings
+        self.name = f"GrabCut, OpenCV {cv2.__version__}"
 
     def segment(self, image: Image, box: Box) -> Mask:
         """Return the subject's mask, bool [H, W], for an RGB image, uint8 [H, W, 3], and a box in pixels.
@@ -75,7 +79,7 @@ class GrabCutSegmenter:
             ValueError: the box has no area, is not finite, or lies outside the image.
         """
         height, width = image.shape[:2]
-        x0, y0, x1, y1 = _clip_box(box, width=width, height=height)
+        x0, y0, x1, y1 = clip_box(box, width=width, height=height)
         work = shrink_image(image, self.settings.work_short_side_px)
         work_height, work_width = work.shape[:2]
         scale_x, scale_y = work_width / width, work_height / height
@@ -156,13 +160,3 @@ def _largest_component(mask: Mask) -> Mask:
     if num_labels == 1:
         return mask
     return np.asarray(labels == 1 + np.argmax(statistics[1:, cv2.CC_STAT_AREA]))
-
-
-def _clip_box(box: Box, *, width: int, height: int) -> Box:
-    x0, y0, x1, y1 = box
-    if not (all(map(isfinite, box)) and x0 < x1 and y0 < y1):
-        raise ValueError(f"a box needs finite x0 < x1 and y0 < y1 in pixels, got {box}")
-    clipped = max(0.0, x0), max(0.0, y0), min(float(width), x1), min(float(height), y1)
-    if clipped[0] >= clipped[2] or clipped[1] >= clipped[3]:
-        raise ValueError(f"the box {box} lies outside the image of {width} x {height} pixels")
-    return clipped

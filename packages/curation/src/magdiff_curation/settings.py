@@ -15,9 +15,23 @@ Settings = TypeVar("Settings")
 
 
 def read_yaml(path: Path) -> object:
-    """Return what a YAML file says; an empty one says nothing, which is an empty mapping."""
+    """Return what a YAML file says; an empty one says nothing, which is an empty mapping.
+
+    Raises:
+        ValueError: not YAML; the message names the place.
+    """
     with path.open(encoding="utf-8") as file:
-        return yaml.safe_load(file) or {}
+        try:
+            return yaml.safe_load(file) or {}
+        except yaml.YAMLError as error:
+            raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+
+
+def merged(base: object, over: object) -> object:
+    """Return two nested mappings as one; where both say something, `over` does."""
+    if isinstance(base, dict) and isinstance(over, dict):
+        return base | {name: merged(base.get(name), value) for name, value in over.items()}
+    return over
 
 
 def build(kind: type[Settings], value: object, where: str, **required: object) -> Settings:

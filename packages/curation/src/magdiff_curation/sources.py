@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,8 @@ def _folder(folder: Path) -> list[ClipState]:
     states = []
     for path in folder.rglob("*"):
         if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file():
+            if _plain(str(path)) != str(path):
+                raise ValueError(f"the name of the file {str(path)!r} is not UTF-8: rename it")
             sidecar = path.with_suffix(".txt")
             caption = sidecar.read_text(encoding="utf-8", errors="replace").strip() if sidecar.is_file() else ""
             states.append(
@@ -66,24 +69,42 @@ def _folder(folder: Path) -> list[ClipState]:
 def _manifest(manifest: Path, settings: CurationSettings) -> list[ClipState]:
     rows = _rows(manifest)
     states = []
-    for number, row in enumerate(rows, start=1):
-        for column in (settings.video_column, settings.caption_column):
-            if column not in row:
-                raise ValueError(
-                    f"{manifest} row {number} has no column {column!r}; its columns are {', '.join(map(str, row))}: "
-                    "set video_column and caption_column"
-                )
+    for number, raw in enumerate(rows, start=1):
+        row = {_plain(str(column)): _plain(value) for column, value in raw.items()}
+        captions = [column for column in settings.caption_columns if column in row]
+        if settings.video_column not in row or not captions:
+            lacking = settings.caption_columns if settings.video_column in row else (settings.video_column,)
+            raise ValueError(
+                f"{manifest} row {number} has no column {' or '.join(map(repr, lacking))}; its columns are "
+                f"{', '.join(row)}: set video_column and caption_columns"
+            )
         name = str(row.pop(settings.video_column))
-        caption = row.pop(settings.caption_column)
+        said = [str(row.pop(column) or "").strip() for column in captions]
         states.append(
             ClipState(
                 source=name,
                 path=str((manifest.parent / name).resolve()),
-                caption="" if caption is None else str(caption).strip(),
-                fields={str(column): value for column, value in row.items() if value not in (None, "")},
+                caption=next(filter(None, said), ""),
+                fields={column: value for column, value in row.items() if value not in (None, "")},
             )
         )
     return states
+
+
+def _plain(value: Any) -> Any:
+    """Return a manifest's value as JSON can hold it: what is not a number is none, what is not JSON's is text."""
+    match value:
+        case str():
+            return value.encode(errors="replace").decode()
+        case float():
+            return None if math.isnan(value) else value if math.isfinite(value) else str(value)
+        case list():
+            return [_plain(entry) for entry in value]
+        case dict():
+            return {_plain(str(name)): _plain(entry) for name, entry in value.items()}
+        case bool() | int() | None:
+            return value
+    return _plain(str(value))
 
 
 def _rows(manifest: Path) -> list[dict[str, Any]]:

@@ -37,6 +37,10 @@ class ClipState:
     height: int = 0
     num_frames: int = 0
     frame_rate: float = 0.0
+    fingerprint: str = ""
+    """What the clip looks like, for near-duplicates; empty where they are not looked for."""
+    made_caption: str = ""
+    """What a model said of the first frame where the input has no caption."""
     answer: str = ""
     nouns: list[str] = field(default_factory=list)
     label: str = ""
@@ -60,6 +64,11 @@ class ClipState:
         """Name of this input under these settings: the name its commit goes by, 24 hexadecimal digits."""
         identity = [self.source, self.caption, self.fields, self.size_bytes, self.modified_ns, self.settings_sha256]
         return sha256_hex(canonical_json(identity))[:24]
+
+    @property
+    def caption_text(self) -> str:
+        """The input's caption, or the one that was made for it."""
+        return self.caption or self.made_caption
 
     def to_json(self) -> str:
         """Return the state's one JSON form."""

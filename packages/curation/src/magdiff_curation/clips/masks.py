@@ -9,6 +9,7 @@ about 30 ms, so the contract needs no compiled dependency.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import isfinite
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,3 +118,18 @@ def _unpack_runs(counts: str) -> list[int]:
     if shift:
         raise ValueError("RLE counts end in the middle of a number")
     return runs
+
+
+def clip_box(box: Box, *, width: int, height: int) -> Box:
+    """Return the part of a box that lies inside a picture of this size.
+
+    Raises:
+        ValueError: it has no area, is not finite, or lies outside.
+    """
+    x0, y0, x1, y1 = box
+    if not (all(map(isfinite, box)) and x0 < x1 and y0 < y1):
+        raise ValueError(f"a box needs finite x0 < x1 and y0 < y1 in pixels, got {box}")
+    clipped = max(0.0, x0), max(0.0, y0), min(float(width), x1), min(float(height), y1)
+    if clipped[0] >= clipped[2] or clipped[1] >= clipped[3]:
+        raise ValueError(f"the box {box} lies outside the image of {width} x {height} pixels")
+    return clipped

@@ -6,6 +6,7 @@ every machine up to the last bit of floating point. 16 frames take about 40 ms a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -113,18 +114,27 @@ def render(scene: Scene, *, height: int, width: int, num_frames: int) -> tuple[F
     Raises:
         ValueError: a side under 16 px or no frame.
     """
-    if min(height, width) < 16 or num_frames < 1:
-        raise ValueError(f"cannot draw {num_frames} frames of {width}x{height} px: at least 1 frame of 16x16 px")
+    times = [frame / max(num_frames - 1, 1) for frame in range(num_frames)]
+    return render_at(scene, times, height=height, width=width)
+
+
+def render_at(scene: Scene, times: Sequence[float], *, height: int, width: int) -> tuple[Frames, Masks]:
+    """Return the pictures at the given moments, 0 (the clip's first frame) to 1 (its last), as `render` does.
+
+    Raises:
+        ValueError: a side under 16 px or no moment.
+    """
+    if min(height, width) < 16 or not times:
+        raise ValueError(f"cannot draw {len(times)} frames of {width}x{height} px: at least 1 frame of 16x16 px")
     pixel = 2 / min(height, width)
     y = ((np.arange(height, dtype=np.float32) + 0.5) * pixel - height * pixel / 2)[:, None]
     x = ((np.arange(width, dtype=np.float32) + 0.5) * pixel - width * pixel / 2)[None, :]
     x, y = np.broadcast_to(x, (height, width)), np.broadcast_to(y, (height, width))
     noise = np.random.default_rng([scene.seed, scene.index, 1])
-    frames = np.empty((num_frames, height, width, 3), np.uint8)
-    masks = np.empty((num_frames, height, width), np.bool_)
+    frames = np.empty((len(times), height, width, 3), np.uint8)
+    masks = np.empty((len(times), height, width), np.bool_)
     world: Picture | None = None
-    for frame in range(num_frames):
-        time = frame / max(num_frames - 1, 1)
+    for frame, time in enumerate(times):
         camera = (scene.drift[0] * (time - 0.5), scene.drift[1] * (time - 0.5))
         if world is None or any(scene.drift):
             world = _PICTURES[scene.background](x + camera[0], y + camera[1], scene.shift).astype(np.float32)

@@ -11,6 +11,9 @@ from magdiff_curation.clips.masks import Image, Mask
 class Tracker(Protocol):
     """Follows one subject through a clip, frame by frame, without holding the clip."""
 
+    name: str
+    """Model and revision, for the clip's provenance."""
+
     def track(self, frames: Iterable[Image], first_mask: Mask) -> Iterator[Mask]:
         """Yield exactly one mask, bool [H, W], per RGB frame, uint8 [H, W, 3]; `first_mask` belongs to frame 0.
 

@@ -26,6 +26,8 @@ from numpy.typing import NDArray
 
 from magdiff_curation.clips.masks import Image, Mask
 from magdiff_curation.segment import ColourModels, enlarge_mask, fill_small_holes, grab_cut, shrink_image, shrink_mask
+from magdiff_curation.trackers.flow import Grey, fetch, flow_between, places
+from magdiff_curation.trackers.flow import grey as grey_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +60,7 @@ class OpticalFlowSettings:
 class _Track:
     """What is known after a frame, at the reduced size."""
 
-    grey: NDArray[np.uint8]
+    grey: Grey
     mask: Mask
     background: NDArray[np.float32]
     is_remembered: Mask
@@ -70,6 +72,7 @@ class OpticalFlowTracker:
 
     def __init__(self, settings: OpticalFlowSettings) -> None:
         self.settings = settings
+        self.name = f"DIS flow, OpenCV {cv2.__version__}"
 
     def track(self, frames: Iterable[Image], first_mask: Mask) -> Iterator[Mask]:
         """Yield exactly one mask, bool [H, W], per RGB frame, uint8 [H, W, 3]; the first is `first_mask`.
@@ -97,7 +100,7 @@ class OpticalFlowTracker:
         height, width = work.shape[:2]
         mask = shrink_mask(first_mask, width=width, height=height)
         background = work.astype(np.float32)
-        track = _Track(grey=_grey(work), mask=mask, background=background, is_remembered=~_dilate(mask))
+        track = _Track(grey=grey_of(work), mask=mask, background=background, is_remembered=~_dilate(mask))
         if mask.any():
             # The first mask is given, so that this cut only fits the colour mixtures to it.
             labels = np.where(mask, cv2.GC_FGD, cv2.GC_BGD).astype(np.uint8)
@@ -106,13 +109,11 @@ class OpticalFlowTracker:
         return track
 
     def _advance(self, track: _Track, work: Image, flow: cv2.DISOpticalFlow) -> None:
-        grey = _grey(work)
-        height, width = grey.shape
-        rows, columns = np.indices((height, width), dtype=np.float32)
-        here = np.dstack((columns, rows))
-        source = here + _flow(flow, grey, track.grey)
-        carried = _fetch(track.mask.astype(np.float32), source) > 0.5
-        returned = source + _fetch(_flow(flow, track.grey, grey), source)
+        grey = grey_of(work)
+        here = places(*grey.shape)
+        source = here + flow_between(flow, grey, track.grey)
+        carried = fetch(track.mask.astype(np.float32), source) > 0.5
+        returned = source + fetch(flow_between(flow, track.grey, grey), source)
         came_along = np.linalg.norm(returned - here, axis=2) < self.settings.return_tolerance_px
         track.grey = grey
         track.mask = self._redraw(track, work, carried, came_along)
@@ -153,20 +154,6 @@ class OpticalFlowTracker:
         x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
         margin = int(self.settings.context_width * np.sqrt(np.count_nonzero(mask))) + 4
         return slice(max(0, y - margin), y + height + margin), slice(max(0, x - margin), x + width + margin)
-
-
-def _grey(image: Image) -> NDArray[np.uint8]:
-    return cast(NDArray[np.uint8], cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
-
-
-def _flow(algorithm: cv2.DISOpticalFlow, start: NDArray[np.uint8], end: NDArray[np.uint8]) -> NDArray[np.float32]:
-    # The stubs leave out None, and an array in its place would be taken as a first guess.
-    return cast(NDArray[np.float32], algorithm.calc(start, end, None))  # type: ignore[call-overload]
-
-
-def _fetch(values: NDArray[np.float32], source: NDArray[np.float32]) -> NDArray[np.float32]:
-    # Zero beyond the frame. The stubs leave out that the second map may be None.
-    return cast(NDArray[np.float32], cv2.remap(values, source, None, cv2.INTER_LINEAR))  # type: ignore[call-overload]
 
 
 def _depth(mask: Mask) -> NDArray[np.float32]:

@@ -12,26 +12,19 @@ from torch import Tensor
 from torch.nn import functional
 
 from magdiff_curation.clips.masks import Frames, Masks
+from magdiff_curation.clips.windows import middle_square
 
 
 def framed_frames(frames: Frames, size_px: int) -> Tensor:
     """Return frames uint8 [F, H, W, 3] as the model takes them, float32 [F, 3, S, S] in [-1, 1]."""
-    pixels = torch.from_numpy(np.ascontiguousarray(_middle(frames))).permute(0, 3, 1, 2).float() / 127.5 - 1
+    pixels = torch.from_numpy(np.ascontiguousarray(middle_square(frames))).permute(0, 3, 1, 2).float() / 127.5 - 1
     return _resize(pixels, size_px)
 
 
 def framed_masks(masks: Masks, size_px: int) -> Tensor:
     """Return masks bool [F, H, W] in the same framing, float32 [F, 1, S, S], 0 or 1."""
-    cover = torch.from_numpy(np.ascontiguousarray(_middle(masks)))[:, None].float()
+    cover = torch.from_numpy(np.ascontiguousarray(middle_square(masks)))[:, None].float()
     return (_resize(cover, size_px) > 0.5).float()
-
-
-def _middle(pictures: np.ndarray) -> np.ndarray:
-    """Return the middle square of [F, H, W, ...]."""
-    height, width = pictures.shape[1:3]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    return pictures[:, top : top + side, left : left + side]
 
 
 def _resize(pictures: Tensor, size_px: int) -> Tensor:

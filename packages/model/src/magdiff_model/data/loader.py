@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from magdiff_curation.clips.index import SHARD_LIST, load_shard_list
 from magdiff_curation.clips.shards import ShardReader
 from magdiff_curation.clips.video import decode
+from magdiff_curation.clips.windows import sample_stride
 from magdiff_model.data.framing import framed_frames
 from magdiff_model.data.order import epoch_order, sample_generator
 from magdiff_model.data.subjects import SubjectSettings, subject_inputs, visible
@@ -165,8 +166,7 @@ def window(
     num_frames = len(in_sight)
     if num_frames < wanted:
         raise ValueError(f"clip {key} has {num_frames} frames, training takes {wanted}: curate with limits.min_frames")
-    if wanted > 1:
-        stride = min(stride, (num_frames - 1) // (wanted - 1))
+    stride = sample_stride(num_frames, wanted, stride)
     starts = np.flatnonzero(in_sight[: num_frames - stride * (wanted - 1)])
     if not len(starts):
         raise ValueError(f"clip {key}: its subject is outside the middle square wherever a sample can start")

@@ -1,0 +1,120 @@
+"""Checkpoints in the Hugging Face hub's layout: one way to load them, name them, and say what is wrong with them.
+
+A model is a hub id or a folder. Only safetensors are read, so that no file can run code, and a checkpoint that leaves
+any weight at its random start is refused: transformers only warns of that. A name holds what identifies the weights,
+the commit for a hub id and a digest for a folder; the digest reads every byte, about a second per gigabyte.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import torch
+from huggingface_hub import try_to_load_from_cache
+from safetensors import SafetensorError
+
+Dtype = Literal["float32", "float16", "bfloat16"]
+DTYPES: dict[str, torch.dtype] = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+_WEIGHTS_SUFFIXES = (".safetensors", ".pth")
+_DIGEST_DIGITS = 12
+
+_Model = TypeVar("_Model")
+
+
+def pick_device(device: str) -> torch.device:
+    """Return the device of that name; "auto" is the GPU where there is one.
+
+    Raises:
+        ValueError: no such device on this machine.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        picked = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"unknown device {device!r}; give cpu, cuda or auto") from error
+    if picked.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {device!r} was asked for, but torch finds no GPU here; give cpu or auto")
+    return picked
+
+
+def pick_dtype(dtype: str) -> torch.dtype:
+    """Return torch's dtype of that name.
+
+    Raises:
+        ValueError: not one of `DTYPES`.
+    """
+    if dtype not in DTYPES:
+        raise ValueError(f"unknown dtype {dtype!r}; give one of {', '.join(DTYPES)}")
+    return DTYPES[dtype]
+
+
+def model_name(model: str, revision: str | None) -> str:
+    """Return the model's name for provenance: "id@commit", or "folder@digest" for a local folder or weights file.
+
+    Call it once the model is loaded: the commit is that of the files in the hub's cache. The digest covers
+    `config.json` and the weights.
+    """
+    path = Path(model)
+    if path.exists():
+        return f"{path.resolve().name}@{_digest(path)}"
+    cached = try_to_load_from_cache(model, "config.json", revision=revision)
+    if isinstance(cached, str):
+        return f"{model}@{Path(cached).parent.name[:_DIGEST_DIGITS]}"
+    return f"{model}@{revision or 'main'}"
+
+
+@contextmanager
+def loading(model: str, remedy: str) -> Iterator[None]:
+    """Turn whatever goes wrong while `model` is loaded inside the block into a ValueError that ends in `remedy`."""
+    try:
+        yield
+    except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:400]
+        raise ValueError(f"model {model!r} cannot be loaded ({reason}); {remedy}") from error
+
+
+def load_pretrained(
+    model_class: type[_Model], model: str, *, revision: str | None, dtype: str, device: str, **options: Any
+) -> _Model:
+    """Return a transformers model, frozen and in evaluation mode, on its device; call it inside `loading`.
+
+    `options` go to `from_pretrained`.
+
+    Raises:
+        ValueError: an unknown dtype or device, or weights are missing from the checkpoint or do not fit.
+        OSError: no such checkpoint, or it has no safetensors.
+    """
+    picked = pick_device(device)
+    from_pretrained: Any = model_class.from_pretrained  # type: ignore[attr-defined]
+    loaded, report = from_pretrained(
+        model,
+        revision=revision,
+        dtype=pick_dtype(dtype),
+        use_safetensors=True,
+        output_loading_info=True,
+        **options,
+    )
+    missing = sorted(report["missing_keys"]) + sorted(str(key) for key in report["mismatched_keys"])
+    if missing:
+        raise ValueError(f"{len(missing)} weights are missing or of another shape, the first {missing[0]}")
+    placed: _Model = loaded.to(picked).eval().requires_grad_(False)
+    return placed
+
+
+def _digest(path: Path) -> str:
+    files = (
+        [path]
+        if path.is_file()
+        else sorted(file for file in path.iterdir() if file.name == "config.json" or file.suffix in _WEIGHTS_SUFFIXES)
+    )
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()[:_DIGEST_DIGITS]
