@@ -4,6 +4,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from magdiff_curation.config import FilterSettings
 from magdiff_curation.filters import check_meaning
 from magdiff_curation.labels import clean_answer, select_label
 from magdiff_curation.meaning import ARTICLES, RULES, TABLES, meaning_problem, plain_text, words_of
@@ -107,7 +108,7 @@ def outcome(answer: str, caption_nouns: Sequence[str], score: float) -> str:
 
     label = select_label(clean_answer(answer), caption_nouns, ["dog"], similarity, 0.5).label
     try:
-        check_meaning(label)
+        check_meaning(label, FilterSettings())
     except ClipRejected as rejection:
         assert len(rejection.detail) < 400
         return rejection.reason

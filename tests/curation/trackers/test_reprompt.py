@@ -194,3 +194,12 @@ def test_flow_brings_nothing_from_beyond_the_frame() -> None:
     carried = carry(flow, grey(now), grey(before), np.ones((120, 160), np.bool_))
     assert carried[10:-10, 14:150].all()
     assert carried[10:-10, :4].mean() < 0.2
+
+
+def test_a_subject_that_vanishes_is_lost_after_a_few_frames() -> None:
+    frames, truth = clip()
+    empty = truth.copy()
+    empty[4:] = False
+    tracked = track(TrueSegmenter(frames, empty), frames, truth[0], patience_frames=3)
+    assert tracked[:6].any(axis=(1, 2)).all()
+    assert not tracked[6:].any()

@@ -16,7 +16,7 @@ from magdiff_curation.sam_track import Followed, SamTrack, whole
 from magdiff_curation.segment import GrabCutSegmenter, Segmenter
 from magdiff_curation.trackers import Tracker
 from magdiff_curation.trackers.optical_flow import OpticalFlowTracker
-from magdiff_curation.vision_config import AnswerSettings, MaskSettings
+from magdiff_curation.vision_config import AnswerSettings, MaskSettings, models_in_use
 
 
 class Masker(Protocol):
@@ -92,6 +92,25 @@ class Sam3SubjectMasker:
         followed = whole(request.label, [mask if mask.any() else None for mask in masks])
         check_first(followed[0])
         return Followed(masks=followed, score=round(found.scores[best], 6), agreement=1.0)
+
+
+def check_models(answer: AnswerSettings, mask: MaskSettings) -> None:
+    """Look, without loading them, whether all models that the settings ask for can be had.
+
+    Raises:
+        ValueError: one cannot; the message names the setting, the model and the remedy.
+    """
+    models, files = models_in_use(answer, mask)
+    if models:
+        from magdiff_curation.hub import check_there
+    for name, settings in models.items():
+        try:
+            check_there(settings.model, settings.revision)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
+    for name, path in files.items():
+        if not path.exists():
+            raise ValueError(f"{name}: there is no {path} here; docs/curation.md says where the weights come from")
 
 
 def new_answerer(settings: AnswerSettings) -> ForegroundAnswerer:

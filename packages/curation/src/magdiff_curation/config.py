@@ -16,11 +16,12 @@ import yaml
 
 from magdiff_curation.clips.atomic import canonical_json, sha256_hex
 from magdiff_curation.clips.video import CodecSettings
+from magdiff_curation.digests import model_digest
 from magdiff_curation.duplicates import DuplicateSettings
 from magdiff_curation.motion import MotionSettings
 from magdiff_curation.settings import build, merged, read_yaml
 from magdiff_curation.split import SplitSettings
-from magdiff_curation.vision_config import AnswerSettings, MaskSettings
+from magdiff_curation.vision_config import AnswerSettings, MaskSettings, models_in_use
 
 PRESETS = ("manifest", "toyworld", "full")
 """Which models look at the pictures: none, the zoo's, or the real ones (`presets/*.yaml`)."""
@@ -100,6 +101,10 @@ class FilterSettings:
     """Largest share."""
     area_frames: Literal["first", "mean", "every"] = "mean"
     """Which frames the area rule reads; "first" decides before tracking, which is cheapest."""
+    max_label_words: int = 6
+    """Labels of more words, articles left out, have no clear meaning."""
+    max_label_characters: int = 60
+    """Labels of more characters have none either."""
     training_view: TrainingViewSettings = TrainingViewSettings()
     """The area rule once more, for the windows and the crop that training will see."""
 
@@ -120,7 +125,7 @@ class StageResources:
 
 @dataclass(frozen=True, kw_only=True)
 class EngineSettings:
-    """How the run is spread; none of this changes a result."""
+    """How the run is spread. It changes no result, but for the last bits of models on other devices or threads."""
 
     normalize: StageResources = StageResources()
     """Opening sources, finding shots, encoding canonical clips."""
@@ -185,6 +190,10 @@ class CurationSettings:
         # The list W counts by what it says, not by what it is called.
         words = self.label.subject_words or importlib.resources.files(__package__).joinpath("subject_words.yaml")
         value["label"]["subject_words"] = sha256_hex(words.read_bytes())
+        # Models in folders count by what they are, too: their weights may be trained again under the same name.
+        models, files = models_in_use(self.answer, self.mask)
+        paths = {name: Path(model.model) for name, model in models.items()} | files
+        value["weights"] = {name: model_digest(path) for name, path in paths.items() if path.exists()}
         return sha256_hex(canonical_json(_plain(value)))
 
 

@@ -75,10 +75,10 @@ def check_training_view(share: float, settings: FilterSettings) -> None:
         )
 
 
-def check_meaning(label: str | None) -> None:
+def check_meaning(label: str | None, settings: FilterSettings) -> None:
     """Raise ClipRejected where there is no label, or one that names no subject (rule 3)."""
     if label is None:
         raise ClipRejected(Reason.LABEL_MISSING, "the answer matched no subject word and the caption has no noun")
-    problem = meaning_problem(label)
+    problem = meaning_problem(label, max_words=settings.max_label_words, max_characters=settings.max_label_characters)
     if problem:
         raise ClipRejected(Reason.LABEL_WITHOUT_MEANING, problem)

@@ -7,21 +7,21 @@ the commit for a hub id and a digest for a folder; the digest reads every byte, 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import torch
-from huggingface_hub import try_to_load_from_cache
+from huggingface_hub import HfApi, try_to_load_from_cache
 from safetensors import SafetensorError
+
+from magdiff_curation.digests import DIGEST_DIGITS, model_digest
 
 Dtype = Literal["float32", "float16", "bfloat16"]
 DTYPES: dict[str, torch.dtype] = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
-_WEIGHTS_SUFFIXES = (".safetensors", ".pth")
-_DIGEST_DIGITS = 12
+_ASK_SECONDS = 10.0
 
 _Model = TypeVar("_Model")
 
@@ -62,11 +62,35 @@ def model_name(model: str, revision: str | None) -> str:
     """
     path = Path(model)
     if path.exists():
-        return f"{path.resolve().name}@{_digest(path)}"
+        return f"{path.resolve().name}@{model_digest(path)}"
     cached = try_to_load_from_cache(model, "config.json", revision=revision)
     if isinstance(cached, str):
-        return f"{model}@{Path(cached).parent.name[:_DIGEST_DIGITS]}"
+        return f"{model}@{Path(cached).parent.name[:DIGEST_DIGITS]}"
     return f"{model}@{revision or 'main'}"
+
+
+def check_there(model: str, revision: str | None) -> None:
+    """Look, without loading it, whether a model is a folder here, in the hub's cache, or on the hub.
+
+    transformers itself finds out too, but only after minutes of retries where there is no network.
+
+    Raises:
+        ValueError: it is nowhere.
+    """
+    if Path(model).is_dir():
+        return
+    if model.count("/") != 1 or model.startswith((".", "/")):
+        raise ValueError(f"there is no folder {model!r} here, and it is not a hub id either")
+    if isinstance(try_to_load_from_cache(model, "config.json", revision=revision), str):
+        return
+    try:
+        HfApi().model_info(model, revision=revision, timeout=_ASK_SECONDS)
+    except Exception as error:  # the hub's client lets through its HTTP library's errors, and changes that library
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"model {model!r} is not in the hub's cache here, and the hub does not give it ({reason}); "
+            f"where there is a network: hf download {model}; or give a folder in the hub's layout"
+        ) from error
 
 
 @contextmanager
@@ -105,16 +129,3 @@ def load_pretrained(
         raise ValueError(f"{len(missing)} weights are missing or of another shape, the first {missing[0]}")
     placed: _Model = loaded.to(picked).eval().requires_grad_(False)
     return placed
-
-
-def _digest(path: Path) -> str:
-    files = (
-        [path]
-        if path.is_file()
-        else sorted(file for file in path.iterdir() if file.name == "config.json" or file.suffix in _WEIGHTS_SUFFIXES)
-    )
-    digest = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()[:_DIGEST_DIGITS]

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from magdiff_curation.backends import check_models
 from magdiff_curation.commit import Workspace, commit, committed, open_set, pack
 from magdiff_curation.config import CurationSettings, StageResources
 from magdiff_curation.ledger import describe, write_ledger
@@ -60,6 +61,7 @@ def curate(
         ValueError: settings, source or output folder cannot be used; nothing was done.
     """
     check_installed(settings)
+    check_models(settings.answer, settings.mask)
     states = list_inputs(settings)
     workspace, settings_sha256 = Workspace(settings.output), settings.result_sha256()
     _, packed_keys = open_set(settings.output, settings_sha256)
@@ -105,6 +107,12 @@ def check_installed(settings: CurationSettings) -> None:
         needed["scenedetect"] = "pip install 'magdiff-curation[vision]'"
     if settings.duplicates.method != "none":
         needed["imagehash"] = "pip install 'magdiff-curation[vision]'"
+    if settings.mask.backend == "sam_track" and settings.mask.segmenter == "sam":
+        needed["segment_anything"] = "pip install 'magdiff-curation[vision]'"
+    if settings.mask.backend == "sam_track" and settings.mask.tracker == "deaot":
+        needed["aot"] = "pip install --no-deps deaotpy"
+    if settings.answer.backend == "image_text" and settings.answer.image_text.quantization != "none":
+        needed["bitsandbytes"] = "pip install bitsandbytes"
     for name, remedy in needed.items():
         if not Path(name).exists() and importlib.util.find_spec(name) is None:
             raise ValueError(f"{name} is not installed: {remedy}")

@@ -72,7 +72,8 @@ def _manifest(manifest: Path, settings: CurationSettings) -> list[ClipState]:
     for number, raw in enumerate(rows, start=1):
         row = {_plain(str(column)): _plain(value) for column, value in raw.items()}
         captions = [column for column in settings.caption_columns if column in row]
-        if settings.video_column not in row or not captions:
+        needs_caption = settings.answer.missing_caption == "drop"
+        if settings.video_column not in row or (needs_caption and not captions):
             lacking = settings.caption_columns if settings.video_column in row else (settings.video_column,)
             raise ValueError(
                 f"{manifest} row {number} has no column {' or '.join(map(repr, lacking))}; its columns are "

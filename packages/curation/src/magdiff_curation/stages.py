@@ -175,7 +175,7 @@ class LabelStage:
         label = decision.label
         if decision.source == "answer" and self.settings.label.answer_gives == "matched_word":
             label = decision.matched_word
-        check_meaning(label)
+        check_meaning(label, self.settings.filters)
         assert label is not None, "a label that passed the rule exists"
         assert decision.matched_word is not None, "a label has a word that decided"
         state.label, state.label_source = label, str(decision.source)

@@ -97,6 +97,8 @@ class RepromptSettings:
     """How far the prompt's box reaches beyond the carried mask, as a share of its sides."""
     agreement: float = 0.5
     """The drawn mask counts where it overlaps the carried one by at least this (IoU); else the carried one stays."""
+    patience_frames: int = 4
+    """The subject is lost after this many frames in a row in which the drawn mask does not count."""
     smallest_area_px: int = 32
     """The subject is lost below this many pixels at the reduced size."""
 
@@ -189,3 +191,25 @@ class MaskSettings:
     """Key frames, instances, agreement."""
     sam3: Sam3Settings = Sam3Settings()
     """SAM 3's settings."""
+
+
+def models_in_use(
+    answer: AnswerSettings, mask: MaskSettings
+) -> tuple[dict[str, ImageTextSettings | ZeroShotSettings | Sam2Settings | Sam3Settings], dict[str, Path]]:
+    """Return what the settings ask for by the setting's name: models (hub ids or folders), and weights files."""
+    models: dict[str, ImageTextSettings | ZeroShotSettings | Sam2Settings | Sam3Settings] = {}
+    files: dict[str, Path] = {}
+    if answer.backend == "image_text":
+        models["answer.image_text.model"] = answer.image_text
+    if mask.backend == "sam3":
+        models["mask.sam3.model"] = mask.sam3
+        return models, files
+    if mask.grounder != "manifest":
+        models["mask.zero_shot.model"] = mask.zero_shot
+    if mask.segmenter == "sam":
+        files["mask.sam.weights"] = mask.sam.weights
+    if mask.tracker == "sam2":
+        models["mask.sam2.model"] = mask.sam2
+    if mask.tracker == "deaot":
+        files["mask.deaot.weights"] = mask.deaot.weights
+    return models, files
