@@ -184,7 +184,7 @@ def edit_own_video(demo: Demo, steps: Steps, model: Path, sampling: tuple[object
     if not box:
         box = [0.2 * info.width, 0.1 * info.height, 0.8 * info.width, 0.9 * info.height]
         print(
-            f"\nNo detector ships with the toy models, so the {demo.subject} is taken to be inside the middle of the "
+            f"\nThe zoo's detector knows drawings only, so the {demo.subject} is taken to be inside the middle of the "
             f"first frame ({', '.join(f'{side:.0f}' for side in box)}). If it is not: make demo VIDEO=… SUBJECT=… "
             "BOX=x0,y0,x1,y1",
             flush=True,
@@ -197,6 +197,7 @@ def edit_own_video(demo: Demo, steps: Steps, model: Path, sampling: tuple[object
     steps.run(
         f"curation of the first {seconds:.0f} seconds of {demo.video.name}",
         *("pipelines/curate.py", "--config", CONFIGS / "toyworld_curate.yaml", "--filters.min-short-side-px", 64),
+        *("--filters.training-view.crop", "none", "--motion.min-motion", 0),  # it is shown, not trained on
         *("--source", own / "manifest.jsonl", "--output", own / "shards"),
     )
     shards = load_shard_list(own / "shards").shards

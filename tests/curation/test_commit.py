@@ -80,7 +80,7 @@ def test_of_two_inputs_with_one_key_the_first_by_name_is_kept(tmp_path: Path) ->
 def test_a_packed_clip_that_comes_out_differently_is_refused(tmp_path: Path) -> None:
     pack(tmp_path, [kept(tmp_path, "a", "k")], "s", 10**9)
     pack(tmp_path, [kept(tmp_path, "a", "k")], "s", 10**9)  # the same again is no news
-    with pytest.raises(ValueError, match="another caption"):
+    with pytest.raises(ValueError, match="another name, caption"):
         pack(tmp_path, [kept(tmp_path, "a", "k", caption="a red fish")], "s", 10**9)
 
 
@@ -167,3 +167,22 @@ def test_a_run_killed_while_it_records_near_duplicates_ends_the_same(
     assert decided == expected
     assert products(output) == products(tmp_path / "whole")
     assert pack(output, of_earlier_runs(output, states), "s", 10**9, NEAR) == expected
+
+
+def test_the_same_bytes_under_an_earlier_name_are_a_duplicate_of_what_is_packed(tmp_path: Path) -> None:
+    pack(tmp_path, [kept(tmp_path, "z", "k")], "s", 10**9)
+    packed = kept(tmp_path, "z", "k")
+    Workspace(tmp_path).sample(packed.row_id).unlink()
+    decided = pack(tmp_path, [kept(tmp_path, "a", "k"), packed], "s", 10**9)
+    assert {state.source: state.reason for state in decided} == {"a": "duplicate", "z": "kept"}
+
+
+def test_a_clip_that_looks_like_one_that_another_run_packed_is_dropped(tmp_path: Path) -> None:
+    looks = {"k1": "0" * 64, "k2": "0" * 63 + "1"}
+    phash = DuplicateSettings(method="phash")
+    first, second = kept(tmp_path, "a", "k1"), kept(tmp_path, "b", "k2")
+    first.fingerprint, second.fingerprint = looks["k1"], looks["k2"]
+    pack(tmp_path, [first], "s", 10**9, phash)
+    (decided,) = pack(tmp_path, [second], "s", 10**9, phash, {"k1": looks["k1"]})
+    assert decided.reason == "near_duplicate"
+    assert "the packed clip k1" in decided.detail

@@ -85,7 +85,7 @@ def test_a_lost_subject_is_found_again_by_its_label_and_the_gap_is_tracked_backw
 
     tracker = OneWay([5] * 12)
     followed = follow(tracker, {0: [box(5)], 8: [box(5)]})
-    assert tracker.runs == [list(range(12)), [8, 9, 10, 11], [8, 7, 6, 5]]
+    assert tracker.runs == [list(range(12)), [8, 7, 6, 5, 4], [8, 9, 10, 11]]
     assert (followed.masks == square(5)).all()
 
 
@@ -126,12 +126,35 @@ def test_a_track_that_the_label_is_never_found_in_again_drops_the_clip() -> None
     assert reason(ScriptedTracker([5] * 12), boxes) == Reason.SUBJECT_LOST
 
 
-def test_after_a_loss_the_nearest_box_is_taken_for_the_subject() -> None:
-    tracker = ScriptedTracker([5] * 5 + [None] + [7] * 6)
-    with pytest.raises(ClipRejected, match="missing in 1 of them"):
-        follow(tracker, {0: [box(5)], 8: [box(28, 0.95), box(7, 0.5)]})
-    assert tracker.runs[1] == [8, 9, 10, 11]
-    assert tracker.runs[2][0] == 8
+def test_a_gap_that_the_tracker_itself_ends_is_filled() -> None:
+    class Blinks(ScriptedTracker):
+        def track(self, frames, first_mask):
+            numbers = [int(frame[0, 0, 0]) for frame in frames]
+            self.runs.append(numbers)
+            for position, number in enumerate(numbers):
+                yield first_mask if position == 0 else square(5) & (len(numbers) < 12 or number not in (5, 6))
+
+    tracker = Blinks([5] * 12)
+    followed = follow(tracker, {0: [box(5)]})
+    assert tracker.runs == [list(range(12)), [7, 6, 5, 4]]
+    assert (followed.masks == square(5)).all()
+
+
+def test_after_a_loss_another_subject_of_the_same_name_does_not_take_over() -> None:
+    # From frame 6 on the tracker sees nothing at the left; the one at the right stands there all the time.
+    class TwoDogs(ScriptedTracker):
+        def track(self, frames, first_mask):
+            numbers = [int(frame[0, 0, 0]) for frame in frames]
+            self.runs.append(numbers)
+            for position, number in enumerate(numbers):
+                is_right = first_mask[15, 30]
+                yield first_mask if position == 0 else square(25) if is_right else square(5) & (number < 6)
+
+    tracker = TwoDogs([])
+    with pytest.raises(ClipRejected, match="lost in frame 6 of 12 and is missing in 6") as rejected:
+        follow(tracker, {0: [box(5), box(25, 0.8)], 4: [box(5)], 8: [box(25)]})
+    assert rejected.value.reason == Reason.SUBJECT_LOST
+    assert tracker.runs[1] == [8, 7, 6, 5]
 
 
 @pytest.mark.parametrize("instances", ["best", "all"])
@@ -148,6 +171,26 @@ def test_several_subjects_are_one_or_all_as_one(instances: str) -> None:
 def test_several_subjects_drop_the_clip_where_only_one_is_wanted() -> None:
     boxes = {0: [box(5), box(25, 0.8)]}
     assert reason(ScriptedTracker([5] * 12), boxes, instances="only") == Reason.SEVERAL_SUBJECTS
+
+
+def test_all_subjects_together_are_confirmed_and_redrawn_together() -> None:
+    class Pair(ScriptedTracker):
+        def track(self, frames, first_mask):
+            for position, _ in enumerate(frames):
+                yield first_mask if position == 0 else square(5) | square(25)
+
+    boxes = {frame: [box(5), box(25, 0.8)] for frame in (0, 4, 8)}
+    followed = follow(Pair([]), boxes, instances="all", redraw=True)
+    assert (followed.masks == (square(5) | square(25))).all()
+    assert followed.agreement == 1.0
+
+
+def test_the_first_frames_mask_is_checked_even_where_the_track_starts_later() -> None:
+    tracker, checked = ScriptedTracker([5] * 4 + [7] * 8), []
+    SamTrack(BoxSegmenter(), tracker, SamTrackSettings()).follow(
+        FRAMES, "dog", lambda frame: [box(7)] if frame == 4 else [], range(0, 12, 4), checked.append
+    )
+    assert [np.array_equal(mask, square(5)) for mask in checked] == [True]
 
 
 def test_redrawing_starts_the_tracker_again_at_every_confirmed_key_frame() -> None:

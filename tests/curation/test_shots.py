@@ -20,8 +20,9 @@ from magdiff_curation.commit import Workspace
 from magdiff_curation.config import ClipSettings, CurationSettings, FilterSettings
 from magdiff_curation.grounding import GroundingRequest
 from magdiff_curation.normalize import decode_source, probe_source
+from magdiff_curation.reasons import ClipRejected, Reason
 from magdiff_curation.sam_track import Followed
-from magdiff_curation.shots import as_inputs, known_shots
+from magdiff_curation.shots import ShotFinder, as_inputs, known_shots
 from magdiff_curation.sources import list_inputs
 from magdiff_curation.split import Shot, SplitSettings
 from magdiff_curation.state import ClipState
@@ -148,8 +149,8 @@ def test_spans_and_keys_tell_the_shots_of_one_source_apart(
     )
 
 
-def test_a_source_that_cannot_be_read_keeps_the_reason_of_the_stage_that_opens_it(curated: dict[str, dict]) -> None:
-    assert curated["broken.mp4"]["stage"] == curated["missing.mp4"]["stage"] == "normalize"
+def test_a_source_that_cannot_be_read_keeps_its_reason(curated: dict[str, dict]) -> None:
+    assert curated["broken.mp4"]["stage"] == curated["missing.mp4"]["stage"] == "shots"
     assert "is not a file" in curated["missing.mp4"]["detail"]
 
 
@@ -261,3 +262,30 @@ def test_a_source_whose_worker_died_is_not_taken_as_one_clip(settings: CurationS
     (row,) = rows.values()
     assert (row["source"], row["status"], row["reason"]) == ("broken.mp4", "failed", "worker_died")
     assert curate_here(elsewhere, retry_errors=True)["broken.mp4"]["reason"] == "source_unreadable"
+
+
+def test_a_source_that_ran_out_of_time_never_becomes_one_clip_across_its_cuts(
+    settings: CurationSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = replace(settings, output=tmp_path)
+    state = next(state for state in list_inputs(elsewhere) if state.source == "two.mp4")
+
+    def times_out(*_arguments: object) -> None:
+        raise ClipRejected(Reason.LIMIT_EXCEEDED, "ffmpeg took more than 300 s")
+
+    monkeypatch.setattr("magdiff_curation.shots.find_shots", times_out)
+    ShotFinder(elsewhere)(state)
+    (known,) = known_shots(state, elsewhere) or []
+    assert (known.source, known.status, known.reason, known.stage) == ("two.mp4", "failed", "limit_exceeded", "shots")
+    assert known_shots(state, elsewhere, again=True) is None
+
+
+def test_a_source_that_is_too_small_is_not_decoded_for_its_shots(
+    settings: CurationSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strict = replace(settings, output=tmp_path, filters=replace(settings.filters, min_short_side_px=4000))
+    state = next(state for state in list_inputs(strict) if state.source == "two.mp4")
+    monkeypatch.setattr("magdiff_curation.shots.find_shots", None)
+    ShotFinder(strict)(state)
+    (known,) = known_shots(state, strict) or []
+    assert (known.status, known.reason) == ("dropped", "short_side_too_small")

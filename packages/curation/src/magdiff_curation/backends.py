@@ -100,6 +100,8 @@ def check_models(answer: AnswerSettings, mask: MaskSettings) -> None:
     Raises:
         ValueError: one cannot; the message names the setting, the model and the remedy.
     """
+    if answer.missing_caption == "make" and answer.backend == "manifest":
+        raise ValueError("answer.missing_caption is 'make', which needs answer.backend 'image_text'")
     models, files = models_in_use(answer, mask)
     if models:
         from magdiff_curation.hub import check_there
@@ -200,4 +202,12 @@ def new_tracker(settings: MaskSettings, segmenter: Segmenter) -> Tracker:
         case "deaot":
             from magdiff_curation.trackers.deaot import DeAotTracker
 
-            return DeAotTracker(settings.deaot.model, settings.deaot.weights, device=settings.deaot.device)
+            deaot = settings.deaot
+            return DeAotTracker(
+                deaot.model,
+                deaot.weights,
+                device=deaot.device,
+                max_long_side_px=deaot.max_long_side_px,
+                long_term_gap_frames=deaot.long_term_gap_frames,
+                max_long_term_frames=deaot.max_long_term_frames,
+            )

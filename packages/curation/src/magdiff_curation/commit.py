@@ -2,7 +2,7 @@
 
     output/work/clips/<row>.mp4, .masks.json   what stages pass on; gone once committed
     output/work/samples/<row>.tar              a kept clip's stretch of tar, exactly as a shard will hold it
-    output/work/outcomes/<row>.json            the outcome: its being there is the commit
+    output/work/outcomes/ab/<row>.json            the outcome: its being there is the commit
     output/clips-000000.tar, .index.json       shards; shards.json lists them and makes the set exist
 
 Packing copies committed stretches in the order of their keys, so its result does not depend on who finished
@@ -123,11 +123,13 @@ def pack(
     settings_sha256: str,
     shard_bytes: int,
     duplicates: DuplicateSettings | None = None,
+    fingerprints: Mapping[str, str] | None = None,
 ) -> list[ClipState]:
     """Pack every kept clip that no shard holds yet, and return the states with duplicates decided.
 
     Of several inputs with one key the first by name is kept, the others are dropped as duplicates. Of clips that look
-    the same the one with the lowest key is kept, but what is packed already stays.
+    the same the one with the lowest key is kept, but what is packed already stays;
+    `fingerprints` are those of the clips that earlier runs packed, by key.
 
     Raises:
         ValueError: a clip that is packed already has come out differently: its caption, answer or box has changed.
@@ -136,6 +138,9 @@ def pack(
     listing, packed_keys = open_set(output, settings_sha256)
     owners: dict[str, ClipState] = {}
     decided = sorted(states, key=lambda state: state.source)
+    for state in decided:  # what is packed has left no sample, and stays
+        if state.status == Status.KEPT and state.key in packed_keys and not workspace.sample(state.row_id).is_file():
+            owners.setdefault(state.key, state)
     for state in decided:
         if state.status == Status.KEPT and owners.setdefault(state.key, state) is not state:
             state.status, state.reason = Status.DROPPED, Reason.DUPLICATE
@@ -144,10 +149,11 @@ def pack(
         sample = workspace.sample(state.row_id)
         if key in packed_keys and sample.is_file() and sha256_of_file(sample) != packed_keys[key]:
             raise ValueError(
-                f"{state.source} is in the shards of {output} with another caption, answer or box: shards are never "
-                "rewritten; put the row back as it was, or choose another output folder"
+                f"{state.source} is in the shards of {output} with another name, caption, answer or box: shards are "
+                "never rewritten; put the row back as it was, or choose another output folder"
             )
-    repeats = _drop_near_duplicates(owners, duplicates, packed_keys)
+    packed = {key: text for key, text in (fingerprints or {}).items() if key in packed_keys}
+    repeats = _drop_near_duplicates(owners, duplicates, packed, packed_keys)
     new = [owners[key] for key in sorted(owners) if key not in packed_keys]
     shards, digests, counts = list(listing.shards), list(listing.index_sha256), list(listing.num_samples)
     for group in _groups(new, workspace, shard_bytes):
@@ -171,19 +177,24 @@ def pack(
 
 
 def _drop_near_duplicates(
-    owners: dict[str, ClipState], settings: DuplicateSettings | None, packed_keys: Mapping[str, str]
+    owners: dict[str, ClipState],
+    settings: DuplicateSettings | None,
+    packed_fingerprints: Mapping[str, str],
+    packed_keys: Mapping[str, str],
 ) -> list[ClipState]:
     """Take the near-duplicates out of the kept clips by key, and return their states, decided."""
     if settings is None:
         return []
     fingerprints = {key: state.fingerprint for key, state in owners.items() if state.fingerprint}
+    fingerprints = dict(packed_fingerprints) | fingerprints
     packed = [key for key in fingerprints if key in packed_keys]
     dropped = []
     for key, kept in near_duplicates(fingerprints, settings, packed).items():
         state = owners.pop(key)
         bits = distance(fingerprints[key], fingerprints[kept])
         state.status, state.reason = Status.DROPPED, Reason.NEAR_DUPLICATE
-        state.detail = f"looks like {owners[kept].source}: {bits} of 256 bits differ, at most {settings.max_distance}"
+        name = owners[kept].source if kept in owners else f"the packed clip {kept}"
+        state.detail = f"looks like {name}: {bits} of 256 bits differ, at most {settings.max_distance}"
         dropped.append(state)
     return dropped
 

@@ -193,6 +193,7 @@ class CurationSettings:
         # Models in folders count by what they are, too: their weights may be trained again under the same name.
         models, files = models_in_use(self.answer, self.mask)
         paths = {name: Path(model.model) for name, model in models.items()} | files
+        paths |= {"label.embedder": Path(self.label.embedder), "label.spacy_model": Path(self.label.spacy_model)}
         value["weights"] = {name: model_digest(path) for name, path in paths.items() if path.exists()}
         return sha256_hex(canonical_json(_plain(value)))
 

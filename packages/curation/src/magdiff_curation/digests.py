@@ -1,4 +1,4 @@
-"""What identifies a model that lies in a folder: a digest of its configuration and weights, a second a gigabyte."""
+"""What identifies a model that lies in a folder: a digest of every file in it; a second a gigabyte."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ import hashlib
 from pathlib import Path
 
 DIGEST_DIGITS = 12
-_WEIGHTS_SUFFIXES = (".safetensors", ".pth")
 
 
 def model_digest(path: Path) -> str:
-    """Return the digest of a weights file, or of a folder's `config.json` and weights, 12 hexadecimal digits."""
-    files = (
-        [path]
-        if path.is_file()
-        else sorted(file for file in path.iterdir() if file.name == "config.json" or file.suffix in _WEIGHTS_SUFFIXES)
-    )
+    """Return the digest of a weights file, or of all files in a folder, 12 hexadecimal digits.
+
+    All of them, since a tokenizer or a processor changes what a model says as much as its weights do.
+    """
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
     digest = hashlib.sha256()
     for file in files:
         with file.open("rb") as stream:

@@ -58,7 +58,7 @@ def model_name(model: str, revision: str | None) -> str:
     """Return the model's name for provenance: "id@commit", or "folder@digest" for a local folder or weights file.
 
     Call it once the model is loaded: the commit is that of the files in the hub's cache. The digest covers
-    `config.json` and the weights.
+    every file.
     """
     path = Path(model)
     if path.exists():
@@ -108,7 +108,7 @@ def load_pretrained(
 ) -> _Model:
     """Return a transformers model, frozen and in evaluation mode, on its device; call it inside `loading`.
 
-    `options` go to `from_pretrained`.
+    `options` go to `from_pretrained`; with a `device_map` among them, the model is where that says.
 
     Raises:
         ValueError: an unknown dtype or device, or weights are missing from the checkpoint or do not fit.
@@ -127,5 +127,5 @@ def load_pretrained(
     missing = sorted(report["missing_keys"]) + sorted(str(key) for key in report["mismatched_keys"])
     if missing:
         raise ValueError(f"{len(missing)} weights are missing or of another shape, the first {missing[0]}")
-    placed: _Model = loaded.to(picked).eval().requires_grad_(False)
-    return placed
+    placed: _Model = loaded if "device_map" in options else loaded.to(picked)
+    return placed.eval().requires_grad_(False)  # type: ignore[attr-defined,no-any-return]

@@ -69,7 +69,12 @@ class ImageTextModel:
         if self._is_chat:
             texts = [self._as_chat(text) for text in texts]
         pictures = [PillowImage.fromarray(image) for image in images]
-        inputs = self._processor(images=pictures, text=list(texts), padding=True, return_tensors="pt")
+        # Chat models count pictures by message, and their templates may write the token that opens a text themselves.
+        shown = [[picture] for picture in pictures] if self._is_chat else pictures
+        opening = self._processor.tokenizer.bos_token
+        opened = self._is_chat and opening is not None and texts[0].startswith(opening)
+        options = {"add_special_tokens": False} if opened else {}
+        inputs = self._processor(images=shown, text=list(texts), padding=True, return_tensors="pt", **options)
         inputs = inputs.to(self._device, self._model.dtype)
         tokens = self._model.generate(**inputs, max_new_tokens=self.settings.max_new_tokens, do_sample=False)
         prompt = inputs["input_ids"]
@@ -99,11 +104,12 @@ def _load(settings: ImageTextSettings) -> Any:
         load_in_4bit=settings.quantization == "int4",
         bnb_4bit_compute_dtype=pick_dtype(settings.dtype),
     )
-    return AutoModelForImageTextToText.from_pretrained(
+    return load_pretrained(
+        AutoModelForImageTextToText,
         settings.model,
         revision=settings.revision,
-        dtype=pick_dtype(settings.dtype),
-        use_safetensors=True,
+        dtype=settings.dtype,
+        device=settings.device,
         quantization_config=bits,
         device_map={"": pick_device(settings.device)},
-    ).eval()
+    )

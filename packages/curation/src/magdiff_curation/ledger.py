@@ -60,6 +60,14 @@ def write_ledger(output: Path, states: list[ClipState]) -> dict[str, Any]:
     return summary
 
 
+def known_fingerprints(output: Path) -> dict[str, str]:
+    """Return the fingerprints of the clips that the folder's ledger holds as kept, by key."""
+    if not (output / LEDGER).is_file():
+        return {}
+    rows = pq.read_table(output / LEDGER, columns=["key", "status", "fingerprint"]).to_pylist()
+    return {row["key"]: row["fingerprint"] for row in rows if row["status"] == Status.KEPT and row["fingerprint"]}
+
+
 def describe(summary: dict[str, Any], states: list[ClipState]) -> str:
     """Return the summary as lines to read: what was kept, dropped and failed, why, and an example of each reason."""
     lines = [f"{summary['inputs']} inputs: " + ", ".join(f"{summary[status]} {status}" for status in Status)]

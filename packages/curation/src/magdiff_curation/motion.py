@@ -13,15 +13,15 @@ more. A subject that is small and hardly stirs looks as still as a picture. 80 m
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from magdiff_curation.clips.masks import Frames, Image
+from magdiff_curation.clips.masks import Frames
 from magdiff_curation.reasons import ClipRejected, Reason
 from magdiff_curation.segment import shrink_image
+from magdiff_curation.trackers.flow import flow_between, grey
 
 _SHORT_SIDE_PX = 128
 _NUM_PAIRS = 8
@@ -60,9 +60,8 @@ def measure_motion(frames: Frames, frame_rate: float) -> Motion:
     flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     means, owns = [], []
     for start in sorted({round(part) for part in np.linspace(0, len(frames) - 1 - step, _NUM_PAIRS)}):
-        before, after = _grey(frames[start]), _grey(frames[start + step])
-        # The stubs leave out None, and an array in its place would be taken as a first guess.
-        moves = cast(NDArray[np.float32], flow.calc(before, after, None))  # type: ignore[call-overload]
+        before, after = (grey(shrink_image(frames[index], _SHORT_SIDE_PX)) for index in (start, start + step))
+        moves = flow_between(flow, before, after)
         unit = min(before.shape) * step / frame_rate
         means.append(np.linalg.norm(moves, axis=2).mean(dtype=np.float64) / unit)
         owns.append(np.linalg.norm(moves - _camera(moves), axis=2).mean(dtype=np.float64) / unit)
@@ -86,10 +85,6 @@ def check_motion(motion: Motion, settings: MotionSettings) -> None:
             Reason.TOO_MUCH_MOTION,
             f"the picture moves {motion.mean:g} short sides a second, over {settings.max_motion:g}",
         )
-
-
-def _grey(image: Image) -> NDArray[np.uint8]:
-    return cast(NDArray[np.uint8], cv2.cvtColor(shrink_image(image, _SHORT_SIDE_PX), cv2.COLOR_RGB2GRAY))
 
 
 def _camera(moves: NDArray[np.float32]) -> NDArray[np.float64]:

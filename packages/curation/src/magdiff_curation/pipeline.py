@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
 import sys
 import time
 import warnings
@@ -21,7 +22,7 @@ from typing import Any
 from magdiff_curation.backends import check_models
 from magdiff_curation.commit import Workspace, commit, committed, open_set, pack
 from magdiff_curation.config import CurationSettings, StageResources
-from magdiff_curation.ledger import describe, write_ledger
+from magdiff_curation.ledger import describe, known_fingerprints, write_ledger
 from magdiff_curation.overview import write_overview
 from magdiff_curation.reasons import Reason, Status
 from magdiff_curation.shots import ShotFinder, known_shots, not_split
@@ -33,7 +34,9 @@ from magdiff_curation.state import ClipState
 class StageWorker:
     """What runs in a worker: a few stages in a row, each built once."""
 
-    def __init__(self, names: tuple[str, ...], settings: CurationSettings) -> None:
+    def __init__(self, names: tuple[str, ...], settings: CurationSettings, may_use_gpu: bool = True) -> None:
+        if not may_use_gpu:  # Ray leaves all GPUs in sight of workers that reserve none
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""
         self.stages = {name: STAGES[name](settings) for name in names if name != "shots"}
         self.find_shots = ShotFinder(settings) if "shots" in names else None
 
@@ -84,7 +87,10 @@ def curate(
     if todo:
         done += _run_on_ray(todo, settings, address)
     _say(f"packing {sum(state.status == Status.KEPT for state in done)} kept clips into {settings.output}")
-    decided = pack(settings.output, done, settings_sha256, settings.shard_megabytes * 10**6, settings.duplicates)
+    fingerprints = known_fingerprints(settings.output) if settings.duplicates.method != "none" else {}
+    decided = pack(
+        settings.output, done, settings_sha256, settings.shard_megabytes * 10**6, settings.duplicates, fingerprints
+    )
     summary = write_ledger(settings.output, decided)
     picture = write_overview(settings.output)
     _say(describe(summary, decided))
@@ -168,6 +174,12 @@ def _run_on_ray(todo: list[ClipState], settings: CurationSettings, address: str)
     with _ray(settings, address):
         for rows_per_block in (settings.engine.rows_per_block, 1):
             rest = [state for state in todo if state.row_id not in results]
+            for state in rest:  # a worker may have committed a clip and died before it could say so
+                past = committed(Workspace(settings.output), state, {})
+                if past and past.status != Status.FAILED:
+                    results[state.row_id] = past
+                    progress.count(past)
+            rest = [state for state in rest if state.row_id not in results]
             if not rest:
                 break
             for state in _stream(rest, settings, rows_per_block, groups):
@@ -205,7 +217,7 @@ def _stream(
         dataset = dataset.map_batches(
             StageWorker,
             batch_size=answers_at_once if names == ("answer",) else 1,
-            fn_constructor_args=(names, settings),
+            fn_constructor_args=(names, settings, resources.num_gpus > 0),
             num_cpus=resources.num_cpus,
             num_gpus=resources.num_gpus,
             compute=ray.data.ActorPoolStrategy(

@@ -26,8 +26,9 @@ from segment_anything import SamPredictor
 from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 from torch import nn
 
-from magdiff_curation.clips.atomic import canonical_json, sha256_of_file, write_atomic
+from magdiff_curation.clips.atomic import canonical_json, write_atomic
 from magdiff_curation.clips.masks import Box, Image, Mask, clip_box
+from magdiff_curation.digests import model_digest
 from magdiff_curation.settings import build
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -151,9 +152,8 @@ class SamSegmenter:
     """
 
     def __init__(self, path: Path, device: str = "cpu") -> None:
-        weights = path / WEIGHTS if path.is_dir() else path
         self._predictor = SamPredictor(load_sam(path).to(device))
-        self.name = f"segment-anything {path.name}@{sha256_of_file(weights)[:12]}"
+        self.name = f"segment-anything {path.name}@{model_digest(path)}"
 
     def segment(self, image: Image, box: Box) -> Mask:
         """Return the subject's mask, bool [H, W], for an RGB image, uint8 [H, W, 3], and a box in pixels.

@@ -3,12 +3,13 @@
 The label is looked for at key frames only, and always by name; nothing else in the picture is ever segmented.
 
 1. The first key frame with a box starts the track: the best box, segmented. Before it, the track runs backwards.
-2. At every later key frame the label's boxes are compared with the tracked mask. One that overlaps it confirms it
-   (and may redraw it); where the subject was lost, the box nearest to its last place starts it again, as the same one.
-3. What was lost before it was found again is tracked backwards from there.
+2. At every later key frame the label's boxes are compared with the tracked mask. One that overlaps it confirms it,
+   and may redraw it.
+3. Where the subject was lost, the box nearest to its last place is taken for it only if tracking backwards from there
+   ends on the last known mask; what lies between is filled on the way.
 4. The frames that are still empty, or too few confirmations, are a reason to drop the clip.
 
-Boxes of other subjects of the same name never replace the one that is followed, so one clip has one identity.
+So subjects of the same name never take over from the one that is followed: one clip has one identity.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from magdiff_curation.clips.masks import Box, Frames, Mask, Masks, bounding_box
+from magdiff_curation.clips.masks import Box, Frames, Image, Mask, Masks, bounding_box, intersection_over_union
 from magdiff_curation.grounding import Detection
 from magdiff_curation.reasons import ClipRejected, Reason
 from magdiff_curation.segment import Segmenter
@@ -57,22 +58,30 @@ class SamTrack:
             label: the subject's name, for messages.
             look: finds the label's boxes in a frame of `key_frames`.
             key_frames: where to look, in order.
-            check_first: called with the first mask, before any tracking; may raise ClipRejected.
+            check_first: called with the first frame's mask as soon as it is known; may raise ClipRejected.
 
         Raises:
             ClipRejected: not found, several where one is wanted, lost, late, or not what the label's boxes show.
         """
         start, first, score = self._start(frames, label, look, key_frames)
-        check_first(first)
+        if start == 0:
+            check_first(first)
         masks: list[Mask | None] = [None] * len(frames)
         later = [frame for frame in key_frames if frame > start]
         votes: list[bool] = []
         restart: tuple[int, Mask] | None = (start, first)
         while restart is not None:
             restart = self._run(frames, masks, *restart, look, later, votes)
-        self._backwards(frames, masks, start, 0)
-        self._fill_gaps(frames, masks, later)
+        if start > 0:
+            for index, tracked in enumerate(self.tracker.track(frames[: start + 1][::-1], first)):
+                masks[start - index] = tracked if tracked.any() else None
+        for index in range(1, len(frames)):
+            known = masks[index]
+            if known is not None and masks[index - 1] is None:
+                self._bridge(frames, masks, index, known)
         followed = whole(label, masks)
+        if start > 0:
+            check_first(followed[0])
         agreement = sum(votes) / len(votes) if votes else 1.0
         if agreement < self.settings.min_agreement:
             raise ClipRejected(
@@ -89,11 +98,10 @@ class SamTrack:
                 raise ClipRejected(
                     Reason.SEVERAL_SUBJECTS, f"{len(detections)} boxes of {label!r} in frame {frame}; wanted is one"
                 )
-            chosen = detections if self.settings.instances == "all" else detections[:1]
-            drawn = [self.segmenter.segment(frames[frame], detection.box) for detection in chosen]
-            mask: Mask = np.logical_or.reduce(drawn) if drawn else np.zeros(frames.shape[1:3], np.bool_)
-            if mask.any():
-                return frame, mask, detections[0].score
+            for candidate in self._candidates(detections)[:1]:
+                mask = self._draw(frames[frame], candidate)
+                if mask.any():
+                    return frame, mask, detections[0].score
         where = "the first frame" if len(key_frames) == 1 else f"any of {len(key_frames)} key frames"
         raise ClipRejected(Reason.SUBJECT_NOT_FOUND, f"no {label!r} in {where}")
 
@@ -109,54 +117,56 @@ class SamTrack:
     ) -> tuple[int, Mask] | None:
         """Track from a frame's mask on; return the frame and mask from which to start again, None at the end."""
         last_box = bounding_box(mask)
+        assert last_box is not None, "a track starts with a mask"
         for index, tracked in enumerate(self.tracker.track(frames[position:], mask), start=position):
             masks[index] = tracked if tracked.any() else None
-            last_box = bounding_box(tracked) or last_box
+            box = bounding_box(tracked)
+            last_box = box or last_box
             if index == position or index not in later:
                 continue
-            detections = look(index)
-            again = self._look_again(frames[index], tracked, last_box, detections)
-            if detections and tracked.any():
-                votes.append(again is not None)
-            if again is not None and (self.settings.redraw or not tracked.any()):
-                return index, again
+            candidates = self._candidates(look(index))
+            if not candidates:
+                continue
+            if box is None:
+                nearest = min(candidates, key=lambda boxes: _distance(_around(boxes), last_box))
+                again = self._draw(frames[index], nearest)
+                if again.any() and self._bridge(frames, masks, index, again):
+                    return index, again
+                continue
+            closest = max(candidates, key=lambda boxes: box_overlap(_around(boxes), box))
+            votes.append(box_overlap(_around(closest), box) >= self.settings.same_subject)
+            if votes[-1] and self.settings.redraw:
+                again = self._draw(frames[index], closest)
+                if again.any():
+                    return index, again
         return None
 
-    def _look_again(
-        self, image: np.ndarray, tracked: Mask, last_box: Box | None, detections: Sequence[Detection]
-    ) -> Mask | None:
-        """Return the subject drawn anew from the box that means it, or None where no box does."""
-        if not detections:
-            return None
-        box = bounding_box(tracked)
-        if box is not None:
-            best = max(detections, key=lambda detection: box_overlap(detection.box, box))
-            if box_overlap(best.box, box) < self.settings.same_subject:
-                return None
-        else:
-            assert last_box is not None, "a track starts with a mask"
-            best = min(detections, key=lambda detection: _distance(detection.box, last_box))
-        drawn = self.segmenter.segment(image, best.box)
-        return drawn if drawn.any() else None
+    def _candidates(self, detections: Sequence[Detection]) -> list[list[Box]]:
+        """Return what may be the subject, best first, each as the boxes that make it up."""
+        boxes = [detection.box for detection in detections]
+        return [boxes] if boxes and self.settings.instances == "all" else [[box] for box in boxes]
 
-    def _backwards(self, frames: Frames, masks: list[Mask | None], start: int, end: int) -> None:
-        """Track from a known mask back to an earlier frame, filling in what is empty."""
-        known = masks[start]
-        if start <= end or known is None:
-            return
-        for index, tracked in zip(
-            range(start, end - 1, -1), self.tracker.track(frames[end : start + 1][::-1], known), strict=True
-        ):
-            if masks[index] is None and tracked.any():
-                masks[index] = tracked
+    def _draw(self, image: Image, boxes: Sequence[Box]) -> Mask:
+        mask: Mask = np.logical_or.reduce([self.segmenter.segment(image, box) for box in boxes])
+        return mask
 
-    def _fill_gaps(self, frames: Frames, masks: list[Mask | None], later: Sequence[int]) -> None:
-        for frame in later:
-            if masks[frame] is not None and masks[frame - 1] is None:
-                begin = frame - 1
-                while begin > 0 and masks[begin - 1] is None:
-                    begin -= 1
-                self._backwards(frames, masks, frame, begin)
+    def _bridge(self, frames: Frames, masks: list[Mask | None], index: int, mask: Mask) -> bool:
+        """Fill in the gap before a frame by tracking back from its mask; return whether it is the same subject's.
+
+        It is where the way back ends on the last mask that is known; nothing is filled in where it does not.
+        """
+        last = next((before for before in range(index - 1, -1, -1) if masks[before] is not None), None)
+        if last is None:
+            return False
+        known = masks[last]
+        assert known is not None, "it was looked for"
+        back = list(self.tracker.track(frames[last : index + 1][::-1], mask))
+        if intersection_over_union(back[-1], known) < self.settings.same_subject:
+            return False
+        for number, tracked in enumerate(back[1:-1], start=1):
+            masks[index - number] = tracked if tracked.any() else None
+        masks[index] = mask
+        return True
 
 
 def whole(label: str, masks: Sequence[Mask | None]) -> Masks:
@@ -186,6 +196,11 @@ def box_overlap(left: Box, right: Box) -> float:
         return 0.0
     areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (left, right)]
     return across * down / (sum(areas) - across * down)
+
+
+def _around(boxes: Sequence[Box]) -> Box:
+    left, top, right, bottom = zip(*boxes, strict=True)
+    return min(left), min(top), max(right), max(bottom)
 
 
 def _distance(left: Box, right: Box) -> float:

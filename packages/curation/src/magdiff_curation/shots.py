@@ -1,8 +1,8 @@
 """Splitting in the pipeline: an input without a span becomes one input a shot, before anything else is done.
 
 A worker finds a source's shots, then makes all their canonical clips in one more decode. What it found is kept under
-`work/shots`, so that a later run sees the same inputs. A source that cannot be read stays one input, and meets its
-reason in the stage that opens it.
+`work/shots`, so that a later run sees the same inputs. A source that cannot be read, or that the resolution rule drops,
+stays one input with that reason.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from magdiff_curation.clips.atomic import canonical_json, sha256_hex, write_atom
 from magdiff_curation.clips.video import encode
 from magdiff_curation.commit import Workspace
 from magdiff_curation.config import CurationSettings
+from magdiff_curation.filters import check_short_side
 from magdiff_curation.normalize import canonical_rate, decode_source, probe_source
 from magdiff_curation.reasons import ClipRejected, Reason, Status
 from magdiff_curation.split import Shot, cut_frames, find_shots
@@ -24,8 +25,10 @@ from magdiff_curation.state import ClipState
 
 
 def is_split(state: ClipState, settings: CurationSettings) -> bool:
-    """Return whether an input is to be split: splitting is on, and it has no span of its own."""
+    """Return whether an input is to be split: splitting is on, it has no span of its own, and it can become a clip."""
     spans = (settings.start_column, settings.end_column)
+    if not state.caption and settings.answer.missing_caption == "drop":
+        return False
     return settings.split != type(settings.split)() and not any(column in state.fields for column in spans)
 
 
@@ -40,8 +43,9 @@ def known_shots(state: ClipState, settings: CurationSettings, again: bool = Fals
     if not path.is_file():
         return None
     found = json.loads(path.read_bytes())
-    if not found:
-        return None if again else [state]
+    if isinstance(found, dict):
+        rejection = ClipRejected(Reason(found["reason"]), found["detail"])
+        return None if again and rejection.status == Status.FAILED else [decided(state, rejection)]
     return as_inputs(state, [Shot(**entry) for entry in found], settings)
 
 
@@ -55,27 +59,39 @@ class ShotFinder:
         """Find the shots of one input and keep them for `known_shots`."""
         clip, limits, path = self.settings.clip, self.settings.limits, Path(state.path)
         try:
+            info = probe_source(path, limits)
+            check_short_side(info.width, info.height, self.settings.filters)
             shots = find_shots(path, clip, limits, self.settings.split)
             inputs = dict(zip([shot.number for shot in shots], as_inputs(state, shots, self.settings), strict=True))
-            info = probe_source(path, limits)
             rate = canonical_rate(info, clip)
             good = [shot for shot in shots if not shot.too_short]
             made = {
                 inputs[shot.number].row_id: encode(frames, rate, clip.codec)
                 for shot, frames in cut_frames(decode_source(path, info, clip, limits), rate, good)
             }
-        except (ClipRejected, ValueError):
-            shots, made = [], {}
+        except ClipRejected as rejection:
+            self._keep(state, {"reason": rejection.reason, "detail": rejection.detail})
+            return
+        except ValueError as error:
+            self._keep(state, {"reason": Reason.SOURCE_UNREADABLE, "detail": str(error)})
+            return
         for row_id, video in made.items():
             write_atomic(self.workspace.video(row_id), video)
-        write_atomic(_shots_path(state, self.settings), canonical_json([dataclasses.asdict(shot) for shot in shots]))
+        self._keep(state, [dataclasses.asdict(shot) for shot in shots])
+
+    def _keep(self, state: ClipState, found: object) -> None:
+        write_atomic(_shots_path(state, self.settings), canonical_json(found))
 
 
 def not_split(state: ClipState) -> ClipState:
     """Return an input whose worker died while it looked for shots, decided: one clip of it all would hide its cuts."""
+    return decided(state, ClipRejected(Reason.WORKER_DIED, "the worker that looked for its shots failed or died"))
+
+
+def decided(state: ClipState, rejection: ClipRejected) -> ClipState:
+    """Return an input that is rejected before any stage."""
     lost = copy.deepcopy(state)
-    lost.stage, lost.status, lost.reason = "shots", Status.FAILED, Reason.WORKER_DIED
-    lost.detail = "the worker that looked for its shots failed or died"
+    lost.stage, lost.status, lost.reason, lost.detail = "shots", rejection.status, rejection.reason, rejection.detail
     return lost
 
 

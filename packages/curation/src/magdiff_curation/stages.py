@@ -7,7 +7,7 @@ id is written atomically and has the same bytes every time, so running one twice
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import math
 import time
 import traceback
@@ -36,6 +36,8 @@ from magdiff_curation.motion import check_motion, measure_motion
 from magdiff_curation.normalize import SourceInfo, canonical_rate, decode_source, ffmpeg_version, probe_source
 from magdiff_curation.reasons import ClipRejected, Reason, Status
 from magdiff_curation.state import ClipState
+
+_LOG = logging.getLogger(__name__)
 
 
 class Stage(Protocol):
@@ -72,7 +74,8 @@ class NormalizeStage:
         seconds = min(info.duration_seconds, state.end_seconds or math.inf) - state.start_seconds
         if seconds > limits.max_seconds:
             raise ClipRejected(
-                Reason.TOO_LONG, f"{seconds:g} s is over {limits.max_seconds:g} s: give spans, or set split.detector"
+                Reason.TOO_LONG,
+                f"{seconds:g} s is over {limits.max_seconds:g} s: give spans, or set split.max_shot_seconds",
             )
         state.source_sha256 = sha256_of_file(path)
         state.key = clip_key(state.source_sha256, state.start_seconds, state.end_seconds, self.settings)
@@ -268,9 +271,10 @@ def run_stages(stages: Mapping[str, Stage], states: Sequence[ClipState]) -> None
         waiting = [state for state in states if not state.status]
         if isinstance(stage, AnswerStage) and len(waiting) > 1:
             begin = time.monotonic()
-            # What goes wrong for one of many comes up again, by name, when each is asked for alone.
-            with contextlib.suppress(Exception):
+            try:
                 stage.prepare(waiting)
+            except Exception as error:  # what goes wrong comes up again, by name, when each is asked for alone
+                _LOG.warning("a batch of %d answers failed, asking one by one: %s", len(waiting), error)
             for state in waiting:
                 state.seconds[name] = (time.monotonic() - begin) / len(waiting)
         for state in states:

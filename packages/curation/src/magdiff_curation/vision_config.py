@@ -127,6 +127,12 @@ class DeAotSettings:
     """The published weights file."""
     device: str = "auto"
     """cpu, cuda, or auto: the GPU where there is one."""
+    max_long_side_px: int = 1040
+    """Frames are shrunk to this long side."""
+    long_term_gap_frames: int = 9999
+    """Every so many frames one joins the long-term memory; SAM-Track's value keeps the first alone."""
+    max_long_term_frames: int = 10
+    """Frames in the long-term memory at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
