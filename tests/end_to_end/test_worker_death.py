@@ -21,10 +21,11 @@ from magdiff_curation.toyworld.dataset import DatasetSettings, write_dataset
 class DyingWorker(StageWorker):
     """Dies, as a crash in a decoder would kill it, when it sees one certain clip."""
 
-    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        if "mask" in self.stages and ClipState.from_json(row["state"]).source.endswith("00001.mp4"):
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        names = [ClipState.from_json(text).source for text in batch["state"]]
+        if "mask" in self.stages and any(name.endswith("00001.mp4") for name in names):
             os._exit(139)
-        return super().__call__(row)
+        return super().__call__(batch)
 
 
 @pytest.mark.slow
