@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from tiny_models import save_blip2, save_llava
-from transformers import AutoModelForImageTextToText, Blip2Config, OPTConfig
+from transformers import AutoModelForImageTextToText, Blip2Config, OPTConfig, PretrainedConfig, T5Config
 
 from magdiff_curation.foreground import AnswerRequest
 from magdiff_curation.image_text import ImageTextModel
@@ -84,12 +84,18 @@ def test_quantisation_without_its_package_is_named(folders: dict[str, Path]) -> 
         model(folders["opt"], quantization="int8")
 
 
-def test_the_published_blip2_has_its_size() -> None:
-    # Li et al., ICML 2023, Table 2: BLIP-2 ViT-g OPT 2.7B has 3.8 billion parameters in all.
-    text = OPTConfig(hidden_size=2560, ffn_dim=10240, num_hidden_layers=32, num_attention_heads=32,
-                     word_embed_proj_dim=2560, vocab_size=50304)  # fmt: skip
-    config = Blip2Config(text_config=text.to_dict(), image_token_index=50265)
+OPT = OPTConfig(hidden_size=2560, ffn_dim=10240, num_hidden_layers=32, num_attention_heads=32,
+                word_embed_proj_dim=2560, vocab_size=50304)  # fmt: skip
+FLAN_T5_XL = T5Config(d_model=2048, d_kv=64, d_ff=5120, num_layers=24, num_heads=32, vocab_size=32128,
+                      feed_forward_proj="gated-gelu", tie_word_embeddings=False)  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "billions"), [(OPT, 3.8), (FLAN_T5_XL, 4.1)])
+def test_the_published_blip2_has_its_size(text: PretrainedConfig, billions: float) -> None:
+    # Li et al., ICML 2023, Table 2: BLIP-2 ViT-g with OPT 2.7B, and with FlanT5-XL. The paper counts the Q-Former's
+    # text branch as well (188M where transformers has 105M), and T5's two embeddings apart.
+    config = Blip2Config(text_config=text.to_dict(), image_token_index=32000)
     with torch.device("meta"):
         published = AutoModelForImageTextToText.from_config(config)
     assert type(published).__name__ == "Blip2ForConditionalGeneration"
-    assert 3.7e9 < sum(parameter.numel() for parameter in published.parameters()) < 3.9e9
+    assert abs(sum(parameter.numel() for parameter in published.parameters()) / 1e9 - billions) < 0.25
