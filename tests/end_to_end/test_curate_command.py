@@ -15,6 +15,7 @@ import pytest
 
 from magdiff_curation.clips.index import load_shard_list
 from magdiff_curation.clips.shards import ShardReader
+from magdiff_curation.toyworld.captions import NOUNS
 from magdiff_curation.toyworld.dataset import DatasetSettings, write_dataset
 
 PIPELINES = Path(__file__).parents[2] / "pipelines"
@@ -61,6 +62,36 @@ def test_a_run_without_a_cluster_leaves_shards_indexes_ledger_and_a_picture(worl
     other = curate(*options, "--filters.min-area-ratio", "0.07")
     assert other.returncode == 1
     assert "choose another output folder" in other.stderr
+
+
+@pytest.mark.slow
+def test_the_zoos_models_curate_without_answers_or_boxes(world: Path, tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in world.read_text().splitlines()[:3]]
+    bare = [{"video": row["video"], "caption": row["caption"]} for row in rows]
+    bare[2]["caption"] = ""
+    manifest = world.with_name("bare.jsonl")
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in bare))
+    run = curate("--preset", "toyworld", "--source", manifest, "--output", tmp_path, *SMALL)
+    assert run.returncode == 0, run.stderr
+    assert "3 inputs: 3 kept" in run.stdout
+    ledger = {row["source"]: row for row in pq.read_table(tmp_path / "ledger.parquet").to_pylist()}
+    for row, bare_row in zip(rows, bare, strict=True):
+        found = ledger[row["video"]]
+        assert found["label"] in NOUNS[row["class_name"]]
+        assert json.loads(found["models"])["answer"].startswith("blip2@")
+        assert bool(found["made_caption"]) == (not bare_row["caption"])
+    clips = [clip for shard in load_shard_list(tmp_path).shards for clip in ShardReader(tmp_path / shard)]
+    assert all(clip.record.caption and clip.masks.any(axis=(1, 2)).all() for clip in clips)
+
+
+def test_a_model_that_cannot_be_had_stops_the_run_before_it_starts(world: Path, tmp_path: Path) -> None:
+    options = ["--answer.image-text.model", "no/such/folder"]
+    run = curate("--preset", "toyworld", "--source", world, "--output", tmp_path / "out", *options)
+    assert run.returncode == 1
+    assert run.stderr.strip() == (
+        "curate: answer.image_text.model: there is no folder 'no/such/folder' here, and it is not a hub id either"
+    )
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(world: Path, tmp_path: Path) -> None:

