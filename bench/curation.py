@@ -141,6 +141,11 @@ def report(rules: FilterSettings, done: list[tuple[ClipState, list[object]]], fo
     print(f"answer right {np.mean(answers):.1%}, label right {np.mean(labels):.1%}")
     print(f"IoU over all frames: mean {np.mean(overlaps):.3f}, median {np.median(overlaps):.3f}, "
           f"worst tenth: mean {ordered[:tenth].mean():.3f}, best of it {ordered[tenth - 1]:.3f}")  # fmt: skip
+    with_masks = np.array([overlap for overlap, (_, found) in zip(overlaps, pairs, strict=True) if found is not None])
+    print(
+        f"the {len(with_masks)} clips that have masks: mean {with_masks.mean():.3f}, "
+        f"worst tenth: mean {np.sort(with_masks)[: max(1, len(with_masks) // 10)].mean():.3f}"
+    )
     for smallest in (rules.min_area_ratio, 0.12, 0.16, 0.2):
         filters = dataclasses.replace(rules, min_area_ratio=smallest)
         right = [(decision(found, filters) if found is not None else "none") == decision(truth, filters)
