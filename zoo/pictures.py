@@ -2,7 +2,7 @@
 
 Square pictures of 192 px; some are squeezed from wider or taller ones, as image processors squeeze them. Half hold
 small subjects of other classes in the corners, some are pale or noisy, and the moment in the clip is any, the first
-frame most often. Drawn once and kept in `data/zoo`; 15 ms a picture on two cores.
+frame most often. Drawn once and kept in `data/zoo`; 6 ms a picture on two cores.
 """
 
 from __future__ import annotations

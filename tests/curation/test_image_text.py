@@ -53,10 +53,19 @@ def test_a_batch_says_what_each_picture_says_alone(folders: dict[str, Path], kin
     assert model(folders[kind], batch_size=3).answer(REQUESTS) == model(folders[kind]).answer(REQUESTS)
 
 
-@pytest.mark.parametrize("kind", ["opt", "t5", "llava"])
-def test_captions_are_asked_for_in_the_models_own_way(folders: dict[str, Path], kind: str) -> None:
-    captions = model(folders[kind]).caption([request.image for request in REQUESTS])
-    assert len(captions) == 3
+@pytest.mark.parametrize(
+    ("kind", "asked"),
+    [("opt", ""), ("t5", ""), ("llava", "USER: Describe this picture in one short sentence. ASSISTANT:")],
+)
+def test_captions_are_asked_for_in_the_models_own_way(
+    folders: dict[str, Path], kind: str, asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captioner, seen = model(folders[kind]), []
+    generate = captioner._model.generate
+    monkeypatch.setattr(captioner._model, "generate", lambda **inputs: (seen.append(inputs), generate(**inputs))[1])
+    assert len(captioner.caption([request.image for request in REQUESTS])) == 3
+    for inputs in seen:
+        assert captioner._processor.tokenizer.decode(inputs["input_ids"][0], skip_special_tokens=True) == asked
 
 
 def test_the_question_reaches_the_model(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ thousand others. 100,000 clips take 6 s and 300 MB on one core; the cost grows f
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -115,9 +116,6 @@ def _bands(limit: int) -> list[tuple[int, int]]:
 
 
 def _value(key: str, text: str) -> int:
-    try:
-        if len(text) * 4 == _NUM_BITS:
-            return int(text, 16)
-    except ValueError:
-        pass
-    raise ValueError(f"the fingerprint of {key} is {text[:80]!r}, not {_NUM_BITS // 4} hexadecimal digits")
+    if not re.fullmatch(rf"[0-9a-f]{{{_NUM_BITS // 4}}}", text):
+        raise ValueError(f"the fingerprint of {key} is {text[:80]!r}, not {_NUM_BITS // 4} hexadecimal digits")
+    return int(text, 16)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from huggingface_hub import HfApi, try_to_load_from_cache
@@ -18,7 +18,6 @@ from safetensors import SafetensorError
 
 from magdiff_curation.digests import DIGEST_DIGITS, model_digest
 
-Dtype = Literal["float32", "float16", "bfloat16"]
 DTYPES: dict[str, torch.dtype] = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 _ASK_SECONDS = 10.0

@@ -89,27 +89,21 @@ class ImageTextModel:
 
 
 def _load(settings: ImageTextSettings) -> Any:
-    if settings.quantization == "none":
-        return load_pretrained(
-            AutoModelForImageTextToText,
-            settings.model,
-            revision=settings.revision,
-            dtype=settings.dtype,
-            device=settings.device,
-        )
-    from transformers import BitsAndBytesConfig
+    options: dict[str, Any] = {}
+    if settings.quantization != "none":
+        from transformers import BitsAndBytesConfig
 
-    bits = BitsAndBytesConfig(
-        load_in_8bit=settings.quantization == "int8",
-        load_in_4bit=settings.quantization == "int4",
-        bnb_4bit_compute_dtype=pick_dtype(settings.dtype),
-    )
+        options["device_map"] = {"": pick_device(settings.device)}
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_8bit=settings.quantization == "int8",
+            load_in_4bit=settings.quantization == "int4",
+            bnb_4bit_compute_dtype=pick_dtype(settings.dtype),
+        )
     return load_pretrained(
         AutoModelForImageTextToText,
         settings.model,
         revision=settings.revision,
         dtype=settings.dtype,
         device=settings.device,
-        quantization_config=bits,
-        device_map={"": pick_device(settings.device)},
+        **options,
     )

@@ -27,8 +27,9 @@ from transformers import Sam3VideoModel, Sam3VideoProcessor
 from transformers.models.sam3_video import modeling_sam3_video
 
 from magdiff_curation.clips.masks import Frames, Masks
-from magdiff_curation.hub import Dtype, load_pretrained, loading, model_name, pick_device, pick_dtype
+from magdiff_curation.hub import load_pretrained, loading, model_name, pick_device, pick_dtype
 from magdiff_curation.trackers.sam2 import forget, reach
+from magdiff_curation.vision_config import Dtype
 
 DEFAULT_MODEL = "facebook/sam3"
 _REMEDY = (

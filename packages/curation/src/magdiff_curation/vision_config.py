@@ -16,17 +16,25 @@ Dtype = Literal["float32", "float16", "bfloat16"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageTextSettings:
-    """A vision-language model: any `AutoModelForImageTextToText`."""
+class HubModelSettings:
+    """A model in the hub's layout."""
 
-    model: str = "Salesforce/blip2-opt-2.7b"
-    """Hub id or folder; Salesforce/blip2-flan-t5-xl works the same way, and so do chat models such as LLaVA."""
+    model: str
+    """Hub id or folder."""
     revision: str | None = None
     """Commit, tag or branch of a hub id."""
     device: str = "auto"
     """cpu, cuda, or auto: the GPU where there is one."""
     dtype: Dtype = "float32"
     """Number format; bfloat16 halves the memory on a GPU."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageTextSettings(HubModelSettings):
+    """A vision-language model: any `AutoModelForImageTextToText`."""
+
+    model: str = "Salesforce/blip2-opt-2.7b"
+    """Hub id or folder; Salesforce/blip2-flan-t5-xl works the same way, and so do chat models such as LLaVA."""
     quantization: Literal["none", "int8", "int4"] = "none"
     """Smaller weights by bitsandbytes, which must be installed."""
     prompt: str = "Question: {question} Answer:"
@@ -58,17 +66,11 @@ class AnswerSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ZeroShotSettings:
+class ZeroShotSettings(HubModelSettings):
     """A zero-shot detector: any `AutoModelForZeroShotObjectDetection`."""
 
     model: str = "IDEA-Research/grounding-dino-tiny"
     """Hub id or folder; the default is SAM-Track's Grounding-DINO with a Swin-T."""
-    revision: str | None = None
-    """Commit, tag or branch of a hub id."""
-    device: str = "auto"
-    """cpu, cuda, or auto: the GPU where there is one."""
-    dtype: Dtype = "float32"
-    """Number format."""
     threshold: float = 0.25
     """Smallest score of a box."""
     max_box_ratio: float = 1.0
@@ -104,17 +106,11 @@ class RepromptSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sam2Settings:
+class Sam2Settings(HubModelSettings):
     """SAM 2 video, or EdgeTAM, its light relative."""
 
     model: str = "facebook/sam2.1-hiera-base-plus"
     """Hub id or folder."""
-    revision: str | None = None
-    """Commit, tag or branch of a hub id."""
-    device: str = "auto"
-    """cpu, cuda, or auto: the GPU where there is one."""
-    dtype: Dtype = "float32"
-    """Number format."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,17 +132,11 @@ class DeAotSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sam3Settings:
+class Sam3Settings(HubModelSettings):
     """SAM 3 video, which takes the text itself."""
 
     model: str = "facebook/sam3"
     """Hub id or folder."""
-    revision: str | None = None
-    """Commit, tag or branch of a hub id."""
-    device: str = "auto"
-    """cpu, cuda, or auto: the GPU where there is one."""
-    dtype: Dtype = "float32"
-    """Number format."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,11 +189,9 @@ class MaskSettings:
     """SAM 3's settings."""
 
 
-def models_in_use(
-    answer: AnswerSettings, mask: MaskSettings
-) -> tuple[dict[str, ImageTextSettings | ZeroShotSettings | Sam2Settings | Sam3Settings], dict[str, Path]]:
+def models_in_use(answer: AnswerSettings, mask: MaskSettings) -> tuple[dict[str, HubModelSettings], dict[str, Path]]:
     """Return what the settings ask for by the setting's name: models (hub ids or folders), and weights files."""
-    models: dict[str, ImageTextSettings | ZeroShotSettings | Sam2Settings | Sam3Settings] = {}
+    models: dict[str, HubModelSettings] = {}
     files: dict[str, Path] = {}
     if answer.backend == "image_text":
         models["answer.image_text.model"] = answer.image_text

@@ -5,7 +5,7 @@ drawing does not lose the subject, and after a few such frames in a row it is lo
 is drawn anew. Something of the same look that passes behind the subject may be taken in; a subject that is hidden for a
 while is lost, and found again at the next key frame.
 
-A frame costs the segmenter's time and 5 ms for the flow on one core; memory does not grow with the clip.
+A frame costs the segmenter's time and 7 ms for the flow on one core; memory does not grow with the clip.
 """
 
 from __future__ import annotations

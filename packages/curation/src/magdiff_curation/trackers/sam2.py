@@ -19,7 +19,8 @@ import torch
 from transformers import AutoConfig, EdgeTamVideoModel, Sam2VideoModel, Sam2VideoProcessor
 
 from magdiff_curation.clips.masks import Image, Mask
-from magdiff_curation.hub import Dtype, load_pretrained, loading, model_name, pick_device, pick_dtype
+from magdiff_curation.hub import load_pretrained, loading, model_name, pick_device, pick_dtype
+from magdiff_curation.vision_config import Dtype
 
 DEFAULT_MODEL = "facebook/sam2.1-hiera-base-plus"
 MODELS = {"sam2_video": Sam2VideoModel, "edgetam_video": EdgeTamVideoModel}
