@@ -28,7 +28,6 @@ from magdiff_curation.clips.masks import Masks, area_ratio, decode_rle, intersec
 from magdiff_curation.commit import Workspace
 from magdiff_curation.config import CurationSettings, FilterSettings, load_settings
 from magdiff_curation.filters import check_area, check_training_view, share_of_samples
-from magdiff_curation.pipeline import StageWorker
 from magdiff_curation.reasons import ClipRejected
 from magdiff_curation.sources import list_inputs
 from magdiff_curation.stages import STAGES
@@ -36,6 +35,7 @@ from magdiff_curation.state import ClipState
 from magdiff_curation.toyworld.captions import NOUNS
 from magdiff_curation.toyworld.dataset import DatasetSettings, write_dataset
 from magdiff_curation.toyworld.scene import Difficulty
+from magdiff_curation.worker import StageWorker
 
 SEED = 30_000_017
 SIZES = ((512, 512), (768, 512), (512, 640), (910, 512))
@@ -63,10 +63,10 @@ def draw(folder: Path, num_clips: int, difficulty: Difficulty) -> Path:
 
 def run_part(settings: CurationSettings, states: list[ClipState]) -> list[tuple[ClipState, list[object]]]:
     """Run every stage but the commit on some clips; return them with their masks (RLE), none where there are none."""
-    worker = StageWorker(tuple(name for name in STAGES if name != "commit"), settings)
+    worker = StageWorker(tuple(STAGES), settings)
     done = []
     for state in states:
-        (text,) = worker({"state": [state.to_json()]})["state"]
+        (text,) = worker.work([state.to_json()])
         finished = ClipState.from_json(text)
         masks = Workspace(settings.output).masks(finished.row_id)
         done.append((finished, json.loads(masks.read_bytes()) if masks.is_file() else []))
@@ -112,7 +112,7 @@ def main() -> None:
         done = [pair for part in pool.map(run_part, [settings] * len(parts), parts) for pair in part]
     seconds = time.monotonic() - begin
     report(rules, done, manifest.parent)
-    stages = {name: np.mean([state.seconds.get(name, 0) for state, _ in done]) for name in STAGES if name != "commit"}
+    stages = {name: np.mean([state.seconds.get(name, 0) for state, _ in done]) for name in STAGES}
     print("seconds a clip: " + ", ".join(f"{name} {value:.2f}" for name, value in stages.items()))
     print(f"{len(done)} clips in {seconds:.0f} s with {options.workers} workers, loading included")
 

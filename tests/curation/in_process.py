@@ -12,12 +12,13 @@ from unittest import mock
 
 import pyarrow.parquet as pq
 
-from magdiff_curation import pipeline
+from magdiff_curation import pipeline, worker
 from magdiff_curation.clips.index import load_shard_list
 from magdiff_curation.clips.record import Clip
 from magdiff_curation.clips.shards import ShardReader
 from magdiff_curation.config import CurationSettings, LabelSettings
-from magdiff_curation.pipeline import StageWorker, curate
+from magdiff_curation.pipeline import curate
+from magdiff_curation.runs import Run
 from magdiff_curation.stages import STAGES, LabelStage
 from magdiff_curation.state import ClipState
 
@@ -36,22 +37,30 @@ def label_stage(settings: CurationSettings) -> LabelStage:
 
 def work(names: Sequence[str], settings: CurationSettings, states: Sequence[ClipState]) -> list[ClipState]:
     """Return the states after a worker has taken them through some stages, all as one batch."""
-    with mock.patch.dict(pipeline.STAGES, {"label": label_stage}):
-        worker = StageWorker(tuple(names), settings)
-        done = worker({"state": [state.to_json() for state in states]})
-    return [ClipState.from_json(text) for text in done["state"]]
+    return _work(names, settings, states, None)
+
+
+def _work(
+    names: Sequence[str], settings: CurationSettings, states: Sequence[ClipState], run: Run | None
+) -> list[ClipState]:
+    with mock.patch.dict(worker.STAGES, {"label": label_stage}):
+        workers = worker.StageWorker(tuple(names), settings, run)
+        done = workers.work([state.to_json() for state in states])
+    return [ClipState.from_json(text) for text in done]
 
 
 def curate_here(settings: CurationSettings, **options: Any) -> dict[str, dict[str, Any]]:
     """Run curation and return the ledger's rows by source, with what they hold as JSON unpacked."""
 
-    def find_shots(inputs: list[ClipState], settings: CurationSettings, address: str) -> None:
+    def find_shots(inputs: list[ClipState], settings: CurationSettings, address: str, run: Run) -> None:
         work(("shots",), settings, inputs)
 
-    def run(todo: list[ClipState], settings: CurationSettings, address: str) -> list[ClipState]:
-        return work(tuple(STAGES), settings, todo)
+    def decide(
+        todo: list[ClipState], settings: CurationSettings, address: str, run: Run
+    ) -> tuple[list[ClipState], dict[str, Any]]:
+        return _work(tuple(STAGES), settings, todo, run), {}
 
-    with mock.patch.object(pipeline, "_find_shots", find_shots), mock.patch.object(pipeline, "_run_on_ray", run):
+    with mock.patch.object(pipeline, "_find_shots", find_shots), mock.patch.object(pipeline, "run_on_ray", decide):
         curate(settings, **options)
     rows = pq.read_table(settings.output / "ledger.parquet").to_pylist()
     unpacked = {"scores", "thresholds", "models", "seconds"}

@@ -54,9 +54,9 @@ def packed(output: Path) -> list[str]:
 
 def test_clips_are_packed_by_key_and_added_ones_leave_old_shards_alone(tmp_path: Path) -> None:
     first = [kept(tmp_path, "x", "b"), kept(tmp_path, "y", "a")]
-    pack(tmp_path, first, "s", 10**9)
+    pack(Workspace(tmp_path), first, "s", 10**9)
     before = (tmp_path / "clips-000000.tar").read_bytes()
-    pack(tmp_path, [*first, kept(tmp_path, "z", "0")], "s", 10**9)
+    pack(Workspace(tmp_path), [*first, kept(tmp_path, "z", "0")], "s", 10**9)
     assert (tmp_path / "clips-000000.tar").read_bytes() == before
     assert packed(tmp_path) == ["a", "b", "0"]
 
@@ -64,12 +64,12 @@ def test_clips_are_packed_by_key_and_added_ones_leave_old_shards_alone(tmp_path:
 def test_shards_close_before_they_grow_past_their_size(tmp_path: Path) -> None:
     states = [kept(tmp_path, str(index), str(index)) for index in range(3)]
     size = Workspace(tmp_path).sample(states[0].row_id).stat().st_size
-    pack(tmp_path, states, "s", 2 * size)
+    pack(Workspace(tmp_path), states, "s", 2 * size)
     assert load_shard_list(tmp_path).num_samples == (2, 1)
 
 
 def test_of_two_inputs_with_one_key_the_first_by_name_is_kept(tmp_path: Path) -> None:
-    states = pack(tmp_path, [kept(tmp_path, "b", "k"), kept(tmp_path, "a", "k")], "s", 10**9)
+    states = pack(Workspace(tmp_path), [kept(tmp_path, "b", "k"), kept(tmp_path, "a", "k")], "s", 10**9)
     assert [(state.source, state.status, state.reason) for state in states] == [
         ("a", "kept", "kept"),
         ("b", "dropped", "duplicate"),
@@ -78,17 +78,17 @@ def test_of_two_inputs_with_one_key_the_first_by_name_is_kept(tmp_path: Path) ->
 
 
 def test_a_packed_clip_that_comes_out_differently_is_refused(tmp_path: Path) -> None:
-    pack(tmp_path, [kept(tmp_path, "a", "k")], "s", 10**9)
-    pack(tmp_path, [kept(tmp_path, "a", "k")], "s", 10**9)  # the same again is no news
+    pack(Workspace(tmp_path), [kept(tmp_path, "a", "k")], "s", 10**9)
+    pack(Workspace(tmp_path), [kept(tmp_path, "a", "k")], "s", 10**9)  # the same again is no news
     with pytest.raises(ValueError, match="another name, caption"):
-        pack(tmp_path, [kept(tmp_path, "a", "k", caption="a red fish")], "s", 10**9)
+        pack(Workspace(tmp_path), [kept(tmp_path, "a", "k", caption="a red fish")], "s", 10**9)
 
 
 def test_other_settings_need_another_folder(tmp_path: Path) -> None:
     states = [kept(tmp_path, "a", "k")]
-    pack(tmp_path, states, "s", 10**9)
+    pack(Workspace(tmp_path), states, "s", 10**9)
     with pytest.raises(ValueError, match="choose another output folder"):
-        pack(tmp_path, [replace(state) for state in states], "t", 10**9)
+        pack(Workspace(tmp_path), [replace(state) for state in states], "t", 10**9)
 
 
 def test_of_clips_that_look_the_same_the_lowest_key_is_kept(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_of_clips_that_look_the_same_the_lowest_key_is_kept(tmp_path: Path) -> N
         kept(tmp_path, "c", "k5", fingerprint=0b1111),
         kept(tmp_path, "d", "k3", fingerprint=0xFF00),
     ]
-    decided = pack(tmp_path, states, "s", 10**9, NEAR)
+    decided = pack(Workspace(tmp_path), states, "s", 10**9, NEAR)
     assert reasons(decided) == {"a": "near_duplicate", "b": "kept", "c": "near_duplicate", "d": "kept"}
     assert [state.status for state in decided] == ["dropped", "kept", "dropped", "kept"]
     assert decided[0].detail == "looks like b: 2 of 256 bits differ, at most 4"
@@ -107,15 +107,15 @@ def test_of_clips_that_look_the_same_the_lowest_key_is_kept(tmp_path: Path) -> N
 
 def test_clips_without_a_fingerprint_look_like_no_other(tmp_path: Path) -> None:
     states = [kept(tmp_path, "a", "k1"), kept(tmp_path, "b", "k2"), kept(tmp_path, "c", "k3", fingerprint=0)]
-    assert set(reasons(pack(tmp_path, states, "s", 10**9, NEAR)).values()) == {"kept"}
+    assert set(reasons(pack(Workspace(tmp_path), states, "s", 10**9, NEAR)).values()) == {"kept"}
 
 
 def test_a_packed_clip_stays_where_similar_ones_are_added(tmp_path: Path) -> None:
     first = [kept(tmp_path, "b", "k5", fingerprint=0)]
-    pack(tmp_path, first, "s", 10**9, NEAR)
+    pack(Workspace(tmp_path), first, "s", 10**9, NEAR)
     before = products(tmp_path)
     later = [kept(tmp_path, "a", "k1", fingerprint=1), kept(tmp_path, "c", "k7", fingerprint=0xFF00)]
-    decided = pack(tmp_path, [*of_earlier_runs(tmp_path, first), *later], "s", 10**9, NEAR)
+    decided = pack(Workspace(tmp_path), [*of_earlier_runs(tmp_path, first), *later], "s", 10**9, NEAR)
     assert reasons(decided) == {"a": "near_duplicate", "b": "kept", "c": "kept"}
     assert packed(tmp_path) == ["k5", "k7"]
     assert products(tmp_path)["clips-000000.tar"] == before["clips-000000.tar"]
@@ -128,10 +128,10 @@ def test_running_again_decides_nothing_anew(tmp_path: Path) -> None:
         kept(tmp_path, "c", "k2", fingerprint=0),  # the same clip as a, which looks like b
         kept(tmp_path, "d", "k1", fingerprint=1),
     ]
-    decided = pack(tmp_path, states, "s", 10**9, NEAR)
+    decided = pack(Workspace(tmp_path), states, "s", 10**9, NEAR)
     assert reasons(decided) == {"a": "near_duplicate", "b": "kept", "c": "duplicate", "d": "duplicate"}
     before = products(tmp_path)
-    again = pack(tmp_path, of_earlier_runs(tmp_path, states), "s", 10**9, NEAR)
+    again = pack(Workspace(tmp_path), of_earlier_runs(tmp_path, states), "s", 10**9, NEAR)
     assert again == decided
     assert products(tmp_path) == before
 
@@ -144,7 +144,7 @@ def test_a_run_killed_while_it_records_near_duplicates_ends_the_same(
         looks = {"a": ("k3", 0b0011), "b": ("k1", 0), "c": ("k2", 0b1111), "d": ("k4", 0xFF00)}
         return [kept(output, name, key, fingerprint=value) for name, (key, value) in looks.items()]
 
-    expected = pack(tmp_path / "whole", inputs(tmp_path / "whole"), "s", 10**9, NEAR)
+    expected = pack(Workspace(tmp_path / "whole"), inputs(tmp_path / "whole"), "s", 10**9, NEAR)
     assert reasons(expected) == {"a": "near_duplicate", "b": "kept", "c": "near_duplicate", "d": "kept"}
 
     output = tmp_path / "killed"
@@ -159,21 +159,21 @@ def test_a_run_killed_while_it_records_near_duplicates_ends_the_same(
     with monkeypatch.context() as patch:
         patch.setattr(commit_module, "write_atomic", dying_write)
         with pytest.raises(KeyboardInterrupt):
-            pack(output, [replace(state) for state in states], "s", 10**9, NEAR)
+            pack(Workspace(output), [replace(state) for state in states], "s", 10**9, NEAR)
     assert (output / "shards.json").is_file()
     assert all("outcomes" in str(path) for path in written)
 
-    decided = pack(output, of_earlier_runs(output, states), "s", 10**9, NEAR)
+    decided = pack(Workspace(output), of_earlier_runs(output, states), "s", 10**9, NEAR)
     assert decided == expected
     assert products(output) == products(tmp_path / "whole")
-    assert pack(output, of_earlier_runs(output, states), "s", 10**9, NEAR) == expected
+    assert pack(Workspace(output), of_earlier_runs(output, states), "s", 10**9, NEAR) == expected
 
 
 def test_the_same_bytes_under_an_earlier_name_are_a_duplicate_of_what_is_packed(tmp_path: Path) -> None:
-    pack(tmp_path, [kept(tmp_path, "z", "k")], "s", 10**9)
+    pack(Workspace(tmp_path), [kept(tmp_path, "z", "k")], "s", 10**9)
     packed = kept(tmp_path, "z", "k")
     Workspace(tmp_path).sample(packed.row_id).unlink()
-    decided = pack(tmp_path, [kept(tmp_path, "a", "k"), packed], "s", 10**9)
+    decided = pack(Workspace(tmp_path), [kept(tmp_path, "a", "k"), packed], "s", 10**9)
     assert {state.source: state.reason for state in decided} == {"a": "duplicate", "z": "kept"}
 
 
@@ -182,7 +182,7 @@ def test_a_clip_that_looks_like_one_that_another_run_packed_is_dropped(tmp_path:
     phash = DuplicateSettings(method="phash")
     first, second = kept(tmp_path, "a", "k1"), kept(tmp_path, "b", "k2")
     first.fingerprint, second.fingerprint = looks["k1"], looks["k2"]
-    pack(tmp_path, [first], "s", 10**9, phash)
-    (decided,) = pack(tmp_path, [second], "s", 10**9, phash, {"k1": looks["k1"]})
+    pack(Workspace(tmp_path), [first], "s", 10**9, phash)
+    (decided,) = pack(Workspace(tmp_path), [second], "s", 10**9, phash, {"k1": looks["k1"]})
     assert decided.reason == "near_duplicate"
     assert "the packed clip k1" in decided.detail

@@ -143,9 +143,7 @@ def test_every_choice_of_a_model_or_a_rule_changes_the_result_hash(tmp_path: Pat
     assert load_settings(written(tmp_path, text)).result_sha256() != CurationSettings().result_sha256()
 
 
-@pytest.mark.parametrize(
-    "text", ["engine: {rows_per_block: 16, mask: {num_gpus: 1}}", "shard_megabytes: 1", "limit: 3"]
-)
+@pytest.mark.parametrize("text", ["engine: {max_attempts: 16, mask: {num_gpus: 1}}", "shard_megabytes: 1", "limit: 3"])
 def test_how_a_run_is_spread_does_not_change_the_result_hash(tmp_path: Path, text: str) -> None:
     assert load_settings(written(tmp_path, text)).result_sha256() == CurationSettings().result_sha256()
 

@@ -211,7 +211,7 @@ def test_without_a_model_a_clip_without_a_caption_is_dropped_with_what_to_do(tmp
     assert (state.status, state.reason) == ("dropped", "caption_missing")
     assert "set answer.missing_caption to make" in state.detail
     with pytest.raises(ValueError, match=r"'make', which needs answer.backend 'image_text'"):
-        AnswerStage(replace(settings, answer=AnswerSettings(missing_caption="make")))
+        AnswerStage(replace(settings, answer=AnswerSettings(missing_caption="make"))).load()
 
 
 def test_a_still_video_is_dropped_before_any_model_looks(tmp_path: Path) -> None:

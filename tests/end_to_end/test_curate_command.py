@@ -55,10 +55,10 @@ def test_a_run_without_a_cluster_leaves_shards_indexes_ledger_and_a_picture(worl
         f"videos/0000{index}.mp4" for index in range(3)
     ]
     assert (tmp_path / "overview.png").stat().st_size > 1000
-    before = {path.name: path.read_bytes() for path in tmp_path.glob("*.*") if path.is_file()}
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("*.*") if path.suffix != ".html"}
     again = curate(*options)
     assert "5 decided by earlier runs, 0 to do" in again.stdout
-    assert {path.name: path.read_bytes() for path in tmp_path.glob("*.*") if path.is_file()} == before
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("*.*") if path.suffix != ".html"} == before
     other = curate(*options, "--filters.min-area-ratio", "0.07")
     assert other.returncode == 1
     assert "choose another output folder" in other.stderr

@@ -23,7 +23,7 @@ NUM_CLIPS = 32
 
 
 def options(manifest: Path, output: Path) -> list[str]:
-    settings = ["--filters.min-short-side-px", "128", "--shard-megabytes", "1", "--engine.rows-per-block", "1"]
+    settings = ["--filters.min-short-side-px", "128", "--shard-megabytes", "1"]
     return ["--source", str(manifest), "--output", str(output), *settings]
 
 

@@ -21,13 +21,14 @@ from tests_support import VISION_ZOO
 from magdiff_curation.clips.masks import intersection_over_union
 from magdiff_curation.clips.shards import ShardReader
 from magdiff_curation.clips.video import decode
-from magdiff_curation.commit import pack
+from magdiff_curation.commit import Workspace, pack
 from magdiff_curation.config import CurationSettings, FilterSettings, TrainingViewSettings, load_settings
 from magdiff_curation.ledger import write_ledger
-from magdiff_curation.pipeline import StageWorker
+from magdiff_curation.runs import begin
 from magdiff_curation.sources import list_inputs
 from magdiff_curation.stages import STAGES
 from magdiff_curation.state import ClipState
+from magdiff_curation.worker import StageWorker
 
 HAND_MASKS = Path(__file__).parents[1] / "data" / "bigbuckbunny_hand_masks.json"
 ROWS = [
@@ -66,9 +67,10 @@ def footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def curate_here(settings: CurationSettings) -> dict[str, dict]:
     """Return the ledger's rows by source after a run in this process."""
-    worker = StageWorker(tuple(STAGES), settings)
-    done = [ClipState.from_json(worker({"state": [state.to_json()]})["state"][0]) for state in list_inputs(settings)]
-    write_ledger(settings.output, pack(settings.output, done, settings.result_sha256(), 10**9))
+    workspace = Workspace(settings.output)
+    worker = StageWorker(tuple(STAGES), settings, begin(workspace.runs, ""))
+    done = [ClipState.from_json(worker.work([state.to_json()])[0]) for state in list_inputs(settings)]
+    write_ledger(settings.output, pack(workspace, done, settings.result_sha256(), 10**9))
     return {row["source"]: row for row in pq.read_table(settings.output / "ledger.parquet").to_pylist()}
 
 

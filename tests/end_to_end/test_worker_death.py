@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
 from magdiff_curation import pipeline
-from magdiff_curation.config import CurationSettings, EngineSettings, FilterSettings
-from magdiff_curation.pipeline import StageWorker, curate
+from magdiff_curation.config import CurationSettings, FilterSettings
+from magdiff_curation.pipeline import curate
 from magdiff_curation.state import ClipState
 from magdiff_curation.toyworld.dataset import DatasetSettings, write_dataset
+from magdiff_curation.worker import StageWorker
 
 
 class DyingWorker(StageWorker):
     """Dies, as a crash in a decoder would kill it, when it sees one certain clip."""
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        names = [ClipState.from_json(text).source for text in batch["state"]]
-        if "mask" in self.stages and any(name.endswith("00001.mp4") for name in names):
+    def work(self, texts: list[str]) -> list[str]:
+        names = [ClipState.from_json(text).source for text in texts]
+        if any(name.endswith("00001.mp4") for name in names):
             os._exit(139)
-        return super().__call__(batch)
+        return super().work(texts)
 
 
 @pytest.mark.slow
@@ -39,7 +38,6 @@ def test_a_clip_that_kills_its_worker_costs_no_other_clip(tmp_path: Path, monkey
         source=manifest,
         output=tmp_path / "out",
         filters=FilterSettings(min_short_side_px=128),
-        engine=replace(EngineSettings(), rows_per_block=4),
     )
     summary = curate(settings)
     assert (summary["kept"], summary["failed"]) == (3, 1)

@@ -11,7 +11,7 @@ when, or on how often the run was killed. Clips added later go into new shards; 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,32 +28,49 @@ _EMPTY_LIST = ShardList(shards=(), index_sha256=(), num_samples=(), settings_sha
 
 @dataclass(frozen=True)
 class Workspace:
-    """Where a run keeps what it may need again, below the output folder."""
+    """Where a run keeps what it may need again: `work/` in the output, unless it is told another place."""
 
     output: Path
+    work: Path | None = None
+    """Where it is, if not below the output."""
+
+    @property
+    def folder(self) -> Path:
+        """The folder that holds everything of this."""
+        return self.work or self.output / "work"
+
+    @property
+    def runs(self) -> Path:
+        """Where the output's runs are numbered; always with the output, which only one run may own."""
+        return self.output / "work" / "runs"
+
+    @property
+    def results(self) -> Path:
+        """Where the stages' results are remembered."""
+        return self.folder / "results"
 
     def video(self, row_id: str) -> Path:
         """Return where the canonical clip of an input waits for its commit."""
-        return self.output / "work" / "clips" / f"{row_id}.mp4"
+        return self.folder / "clips" / f"{row_id}.mp4"
 
     def masks(self, row_id: str) -> Path:
         """Return where the masks of an input wait for its commit."""
-        return self.output / "work" / "clips" / f"{row_id}.masks.json"
+        return self.folder / "clips" / f"{row_id}.masks.json"
 
     def sample(self, row_id: str) -> Path:
         """Return where the packed sample of a kept input waits for packing."""
-        return self.output / "work" / "samples" / f"{row_id}.tar"
+        return self.folder / "samples" / f"{row_id}.tar"
 
     def outcome(self, row_id: str) -> Path:
         """Return where an input's outcome lies."""
-        return self.output / "work" / "outcomes" / row_id[:2] / f"{row_id}.json"
+        return self.folder / "outcomes" / row_id[:2] / f"{row_id}.json"
 
 
 def commit(workspace: Workspace, state: ClipState) -> None:
     """Write what became of an input; an input whose state is still open has passed every stage, and is kept."""
     video, masks = workspace.video(state.row_id), workspace.masks(state.row_id)
     if not state.status:
-        state.status, state.reason = Status.KEPT, Reason.KEPT
+        state.stage, state.status, state.reason = "commit", Status.KEPT, Reason.KEPT
         write_atomic(workspace.sample(state.row_id), _sample(state, video.read_bytes(), masks.read_bytes()))
     write_atomic(workspace.outcome(state.row_id), state.to_json().encode())
     video.unlink(missing_ok=True)
@@ -118,23 +135,25 @@ def open_set(output: Path, settings_sha256: str) -> tuple[ShardList, dict[str, s
 
 
 def pack(
-    output: Path,
+    workspace: Workspace,
     states: Iterable[ClipState],
     settings_sha256: str,
     shard_bytes: int,
     duplicates: DuplicateSettings | None = None,
     fingerprints: Mapping[str, str] | None = None,
+    check_owner: Callable[[], None] = lambda: None,
 ) -> list[ClipState]:
     """Pack every kept clip that no shard holds yet, and return the states with duplicates decided.
 
     Of several inputs with one key the first by name is kept, the others are dropped as duplicates. Of clips that look
     the same the one with the lowest key is kept, but what is packed already stays;
-    `fingerprints` are those of the clips that earlier runs packed, by key.
+    `fingerprints` are those of the clips that earlier runs packed, by key. `check_owner` is called before every write
+    of a shard or of their list, and raises where a later run has taken over.
 
     Raises:
         ValueError: a clip that is packed already has come out differently: its caption, answer or box has changed.
     """
-    workspace = Workspace(output)
+    output = workspace.output
     listing, packed_keys = open_set(output, settings_sha256)
     owners: dict[str, ClipState] = {}
     decided = sorted(states, key=lambda state: state.source)
@@ -157,6 +176,7 @@ def pack(
     new = [owners[key] for key in sorted(owners) if key not in packed_keys]
     shards, digests, counts = list(listing.shards), list(listing.index_sha256), list(listing.num_samples)
     for group in _groups(new, workspace, shard_bytes):
+        check_owner()
         path = output / f"clips-{len(shards):06d}.tar"
         write_shard(path, ((state.key, workspace.sample(state.row_id).read_bytes()) for state in group))
         shards.append(path.name)
@@ -165,6 +185,7 @@ def pack(
     listing = ShardList(
         shards=tuple(shards), index_sha256=tuple(digests), num_samples=tuple(counts), settings_sha256=settings_sha256
     )
+    check_owner()
     save_shard_list(output, listing)
     gone = {state.key for state in repeats}
     for state in decided:

@@ -15,6 +15,7 @@ from typing import Literal
 import yaml
 
 from magdiff_curation.clips.atomic import canonical_json, sha256_hex
+from magdiff_curation.clips.location import location
 from magdiff_curation.clips.video import CodecSettings
 from magdiff_curation.digests import model_digest
 from magdiff_curation.duplicates import DuplicateSettings
@@ -47,10 +48,15 @@ class LimitSettings:
     """Longest clip, in seconds: a whole source, or a span of one."""
     min_frames: int = 8
     """Fewest frames of a canonical clip; training samples eight."""
+    max_decoded_megabytes: float = 4400.0
+    """Largest canonical clip when decoded (frames x width x height x 3, in 10^6 bytes), which a worker must hold;
+    120 s of 910x512 px at 25 frames per second fit."""
+    max_frames: int = 60_000
+    """Most frames of a source, spans or not, as it is read to its end; 40 minutes at 25 frames per second."""
     max_pixels: int = 4096 * 2304
     """Largest frame."""
     max_wall_seconds: float = 300.0
-    """Time that the child may take."""
+    """Time that the child may take, and its CPU time."""
     max_memory_mib: int = 1024
     """Address space of the child."""
 
@@ -111,16 +117,21 @@ class FilterSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class StageResources:
-    """What one worker of a stage reserves on the cluster, and how many there may be."""
+    """What one worker of a stage reserves on the cluster, and how many there may be.
 
-    num_cpus: float = 0.5
+    Neighbouring stages with the same resources share their workers: a clip then goes through them in one go.
+    """
+
+    num_cpus: float = 1.0
     """CPUs a worker."""
     num_gpus: float = 0.0
     """GPUs a worker."""
     min_workers: int = 1
     """Workers at the start."""
-    max_workers: int = 64
-    """Workers at most."""
+    max_workers: int = 1024
+    """Workers at most; more are started while clips wait and the cluster has room."""
+    max_seconds: float = 900.0
+    """Longest time that one clip may take here; a worker that takes longer is killed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,16 +140,26 @@ class EngineSettings:
 
     normalize: StageResources = StageResources()
     """Opening sources, finding shots, encoding canonical clips."""
-    answer: StageResources = StageResources(num_cpus=0.25)
+    answer: StageResources = StageResources()
     """The foreground answer."""
-    label: StageResources = StageResources(num_cpus=0.25)
+    label: StageResources = StageResources()
     """Nouns and Algorithm 1."""
     mask: StageResources = StageResources()
     """Grounding, segmenting, tracking."""
-    rows_per_block: int = 4
-    """Clips that are lost together if a worker dies; they are then tried once more, one by one."""
+    max_attempts: int = 3
+    """A clip whose worker dies is tried again alone, this often in all; then it gets its own row."""
+    load_seconds: float = 1800.0
+    """Time that a worker may take to load its models."""
+    ship_code: bool = False
+    """Send this package to the cluster's nodes with the run; what it depends on must be installed there."""
+    ship_models: bool = False
+    """Send models given as folders or files along, through the output's work folder, to nodes that lack them."""
     progress_seconds: float = 5.0
     """Time between two lines of progress."""
+    price_per_cpu_hour: float = 0.0
+    """What an hour of a CPU costs, in any currency: puts money beside CPU-seconds."""
+    price_per_gpu_hour: float = 0.0
+    """What an hour of a GPU costs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +169,14 @@ class CurationSettings:
     source: Path = Path("data/toyworld/manifest.jsonl")
     """A folder of videos with sidecar .txt captions, or a manifest (.csv, .jsonl, .parquet)."""
     output: Path = Path("data/curated")
-    """The folder that receives shards, indexes, ledger and summary; `work/` in it holds what resuming needs."""
+    """The folder that receives shards, indexes, ledger and summary: a local path, or s3://bucket/folder."""
+    work: Path | None = None
+    """Where runs keep what they may need again; without it `work/` in the output. Another output with other settings
+    may point here: what the changed settings do not touch is not computed again."""
+    part: int = 1
+    """Take the inputs of this part only; every part needs an output of its own."""
+    parts: int = 1
+    """Parts that the inputs are dealt into, by the hash of their names: how several clusters share one source."""
     video_column: str = "video"
     """The manifest's column with each video's path, relative to the manifest."""
     caption_columns: tuple[str, ...] = ("caption",)
@@ -182,20 +210,48 @@ class CurationSettings:
     engine: EngineSettings = EngineSettings()
     """Workers and progress."""
 
+    def __post_init__(self) -> None:
+        for name in ("source", "output", "work"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, location(getattr(self, name)))
+        if not 1 <= self.part <= self.parts:
+            raise ValueError(f"part {self.part} of {self.parts}: part counts from 1 to parts")
+
     def result_sha256(self) -> str:
         """Return the hash of every setting that can change a result (not where, how many or how fast)."""
         value = dataclasses.asdict(self)
-        for name in ("source", "output", "limit", "shard_megabytes", "engine"):
+        for name in ("source", "output", "work", "part", "parts", "limit", "shard_megabytes", "engine"):
             del value[name]
-        # The list W counts by what it says, not by what it is called.
+        value["label"]["subject_words"] = self._words_sha256()
+        value["weights"] = self._weights()
+        return sha256_hex(canonical_json(plain(value)))
+
+    def stage_sha256(self, stage: str) -> str:
+        """Return the hash of the settings that shape a stage's result: a result holds as long as this stays.
+
+        Rules are not among them: they judge results, and cost nothing to apply again.
+        """
+        value = dataclasses.asdict(self)
+        if stage == "normalize":
+            parts = {"clip": value["clip"], "duplicates": self.duplicates.method}
+        else:
+            parts = {stage: value[stage]}
+        if stage == "label":
+            parts["label"]["subject_words"] = self._words_sha256()
+        weights = {name: digest for name, digest in self._weights().items() if name.split(".")[0] == stage}
+        return sha256_hex(canonical_json(plain({**parts, "weights": weights})))
+
+    def _words_sha256(self) -> str:
+        """The list W counts by what it says, not by what it is called."""
         words = self.label.subject_words or importlib.resources.files(__package__).joinpath("subject_words.yaml")
-        value["label"]["subject_words"] = sha256_hex(words.read_bytes())
-        # Models in folders count by what they are, too: their weights may be trained again under the same name.
+        return sha256_hex(words.read_bytes())
+
+    def _weights(self) -> dict[str, str]:
+        """Models in folders count by what they are, too: their weights may be trained again under the same name."""
         models, files = models_in_use(self.answer, self.mask)
         paths = {name: Path(model.model) for name, model in models.items()} | files
         paths |= {"label.embedder": Path(self.label.embedder), "label.spacy_model": Path(self.label.spacy_model)}
-        value["weights"] = {name: model_digest(path) for name, path in paths.items() if path.exists()}
-        return sha256_hex(canonical_json(_plain(value)))
+        return {name: model_digest(path) for name, path in paths.items() if path.exists()}
 
 
 def load_settings(path: Path, preset: str | None = None) -> CurationSettings:
@@ -213,7 +269,8 @@ def load_settings(path: Path, preset: str | None = None) -> CurationSettings:
     return build(CurationSettings, written, str(path))
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
+    """Return settings as JSON can hold them."""
     if isinstance(value, dict):
-        return {name: _plain(entry) for name, entry in value.items()}
+        return {name: plain(entry) for name, entry in value.items()}
     return str(value) if isinstance(value, Path) else value

@@ -22,14 +22,15 @@ from magdiff_curation.state import ClipState
 LEDGER, SUMMARY = "ledger.parquet", "summary.json"
 _TEXT = (
     "source status stage reason detail key source_sha256 fingerprint caption made_caption augmented_caption answer "
-    "nouns label label_source category"
+    "nouns label label_source category path"
 )
+_JSON = ("scores", "thresholds", "models", "seconds", "cpu_seconds", "gpu_seconds", "reused")
 _NUMBERS = "source_width source_height width height num_frames"
 _SCHEMA = pa.schema(
     [pa.field(name, pa.string()) for name in _TEXT.split()]
     + [pa.field(name, pa.int32()) for name in _NUMBERS.split()]
-    + [pa.field(name, pa.float64()) for name in ("frame_rate", "seconds_total")]
-    + [pa.field(name, pa.string()) for name in ("scores", "thresholds", "models", "seconds", "settings_sha256")]
+    + [pa.field(name, pa.float64()) for name in ("frame_rate", "start_seconds", "end_seconds", "seconds_total")]
+    + [pa.field(name, pa.string()) for name in (*_JSON, "settings_sha256")]
 )
 
 
@@ -83,6 +84,6 @@ def _row(state: ClipState) -> dict[str, Any]:
     row = {field.name: getattr(state, field.name, None) for field in _SCHEMA}
     row["nouns"] = ", ".join(state.nouns)
     row["seconds_total"] = round(sum(state.seconds.values()), 4)
-    for name in ("scores", "thresholds", "models", "seconds"):
+    for name in _JSON:
         row[name] = canonical_json(getattr(state, name)).decode()
     return row

@@ -1,52 +1,41 @@
-"""A curation run: list the inputs, send the open ones through the stages on Ray Data, pack, write the ledger.
+"""A curation run: list the inputs, send the open ones through the stages, pack, write the ledger and the report.
 
-Rows are one clip's state as JSON; frames never travel. Every stage group is a pool of workers that load their
-models once. A worker's death loses its block at most: what has no outcome afterwards is tried once more, one
-clip a block, and what has none even then gets its own row (worker_died). Running again continues where the last
-run stopped, whatever stopped it.
+Rows are one clip's state as JSON; frames never travel. Running again continues where the last run stopped, whatever
+stopped it: decided inputs stay decided, and what the stages found is remembered. The latest run owns the output; an
+earlier one that still lives stops by itself.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
+import json
 import logging
-import os
 import sys
-import time
-import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from magdiff_curation.backends import check_models
+from magdiff_curation.clips.atomic import write_atomic
 from magdiff_curation.commit import Workspace, commit, committed, open_set, pack
-from magdiff_curation.config import CurationSettings, StageResources
+from magdiff_curation.config import CurationSettings, plain
+from magdiff_curation.engine import Engine, EngineError, Pool, pools_for
 from magdiff_curation.ledger import describe, known_fingerprints, write_ledger
 from magdiff_curation.overview import write_overview
+from magdiff_curation.progress import Progress
 from magdiff_curation.reasons import Reason, Status
-from magdiff_curation.shots import ShotFinder, known_shots, not_split
+from magdiff_curation.report import write_report
+from magdiff_curation.runs import Run, begin
+from magdiff_curation.shots import known_shots, not_split
 from magdiff_curation.sources import list_inputs
-from magdiff_curation.stages import STAGES, run_stages
+from magdiff_curation.stages import STAGES, next_stage
 from magdiff_curation.state import ClipState
+from magdiff_curation.worker import SHOTS, StageWorker
 
-
-class StageWorker:
-    """What runs in a worker: a few stages in a row, each built once."""
-
-    def __init__(self, names: tuple[str, ...], settings: CurationSettings, may_use_gpu: bool = True) -> None:
-        if not may_use_gpu:  # Ray leaves all GPUs in sight of workers that reserve none
-            os.environ["CUDA_VISIBLE_DEVICES"] = ""
-        self.stages = {name: STAGES[name](settings) for name in names if name != "shots"}
-        self.find_shots = ShotFinder(settings) if "shots" in names else None
-
-    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        states = [ClipState.from_json(text) for text in batch["state"]]
-        if self.find_shots is not None:
-            for state in states:
-                self.find_shots(state)
-        run_stages(self.stages, states)
-        return {"state": [state.to_json() for state in states]}
+ENGINE_REASONS = (Reason.WORKER_DIED, Reason.LIMIT_EXCEEDED)
+"""What the engine decides, so that no worker has committed it."""
 
 
 def curate(
@@ -62,40 +51,64 @@ def curate(
 
     Raises:
         ValueError: settings, source or output folder cannot be used; nothing was done.
+        Superseded: a later run has taken over the output folder; what this one committed stays.
     """
     check_installed(settings)
     check_models(settings.answer, settings.mask)
+    workspace, settings_sha256 = Workspace(settings.output, settings.work), settings.result_sha256()
     states = list_inputs(settings)
-    workspace, settings_sha256 = Workspace(settings.output), settings.result_sha256()
-    _, packed_keys = open_set(settings.output, settings_sha256)
-    unsplit = [state for state in states if known_shots(state, settings, again=retry_errors) is None]
-    if unsplit and not dry_run:
-        _find_shots(unsplit, settings, address)
-    states = [
-        shot for state in states for shot in known_shots(state, settings) or [state if dry_run else not_split(state)]
-    ]
-    known = [(state, committed(workspace, state, packed_keys)) for state in states]
-    done = [past for _, past in known if past and not (retry_errors and past.status == Status.FAILED)]
-    finished = {past.row_id for past in done}
-    todo = [state for state in states if state.row_id not in finished]
-    _say(f"{len(states)} inputs in {settings.source}; {len(done)} decided by earlier runs, {len(todo)} to do")
-    if dry_run:
-        if unsplit:
-            _say(f"dry run: would first look for the shots of {len(unsplit)} inputs; each shot is then an input")
-        _say(f"dry run: would send {len(todo)} clips through {' -> '.join(STAGES)} into {settings.output}")
+    open_set(settings.output, settings_sha256)
+    run = None if dry_run else begin(workspace.runs, settings_sha256)
+    states, done, todo = find_work(states, settings, address, run, retry_errors=retry_errors)
+    say(f"{len(states)} inputs in {settings.source}; {len(done)} decided by earlier runs, {len(todo)} to do")
+    if run is None:
+        say(f"dry run: would send {len(todo)} clips through {' -> '.join(STAGES)} -> commit into {settings.output}")
         return {"inputs": len(states), "to_do": len(todo)}
+    value = plain(dataclasses.asdict(settings))
+    write_atomic(workspace.runs.parent / "settings.json", json.dumps(value, indent=2).encode())
+    costs: dict[str, Any] = {}
     if todo:
-        done += _run_on_ray(todo, settings, address)
-    _say(f"packing {sum(state.status == Status.KEPT for state in done)} kept clips into {settings.output}")
+        decided, costs = run_on_ray(todo, settings, address, run)
+        done += decided
+    run.check()
+    say(f"packing {sum(state.status == Status.KEPT for state in done)} kept clips into {settings.output}")
     fingerprints = known_fingerprints(settings.output) if settings.duplicates.method != "none" else {}
     decided = pack(
-        settings.output, done, settings_sha256, settings.shard_megabytes * 10**6, settings.duplicates, fingerprints
+        workspace, done, settings_sha256, settings.shard_megabytes * 10**6, settings.duplicates, fingerprints, run.check
     )
     summary = write_ledger(settings.output, decided)
     picture = write_overview(settings.output)
-    _say(describe(summary, decided))
-    _say(f"shards, ledger and summary are in {settings.output}" + (f"; look at {picture}" if picture else ""))
+    if todo:
+        run.note("result", costs | {"kept": summary["kept"], "inputs": summary["inputs"]})
+    report = write_report(settings.output)
+    say(describe(summary, decided))
+    say(f"look at {report}" + (f" and {picture}" if picture else "") + "; shards, ledger and summary lie beside it")
     return summary
+
+
+def find_work(
+    states: list[ClipState], settings: CurationSettings, address: str, run: Run | None, *, retry_errors: bool = False
+) -> tuple[list[ClipState], list[ClipState], list[ClipState]]:
+    """Return all inputs, with sources split into their shots; those that are decided; and those still to do.
+
+    Without a run, which may write, shots that are not known yet are only counted.
+    """
+    workspace = Workspace(settings.output, settings.work)
+    _, packed_keys = open_set(settings.output, settings.result_sha256())
+    unsplit = [state for state in states if known_shots(state, settings, again=retry_errors) is None]
+    if unsplit and run is not None:
+        _find_shots(unsplit, settings, address, run)
+    elif unsplit:
+        say(f"dry run: would first look for the shots of {len(unsplit)} inputs; each shot is then an input")
+    states = [
+        shot
+        for state in states
+        for shot in known_shots(state, settings) or [state if run is None else not_split(state)]
+    ]
+    known = [committed(workspace, state, packed_keys) for state in states]
+    done = [past for past in known if past and not (retry_errors and past.status == Status.FAILED)]
+    finished = {past.row_id for past in done}
+    return states, done, [state for state in states if state.row_id not in finished]
 
 
 def check_installed(settings: CurationSettings) -> None:
@@ -129,20 +142,24 @@ def _ray(settings: CurationSettings, address: str) -> Iterator[None]:
     """Connect to a Ray; what it raises becomes a ValueError that says what is left."""
     import ray
 
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # its errors come back as exceptions
-    # Bounding retries goes through arguments that Ray will rename in 2.64; our range ends before it.
-    warnings.filterwarnings("ignore", message=".*ray_remote_args.*")
-    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    package = str(Path(__file__).parent)
+    environment = {"py_modules": [package]} if settings.engine.ship_code else {}
+    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=environment or None)
     try:
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        wanted = max(getattr(settings.engine, stage).num_gpus for stage in ("normalize", "answer", "label", "mask"))
+        wanted = max(getattr(settings.engine, stage).num_gpus for stage in STAGES)
         if wanted > resources.get("GPU", 0):
             raise ValueError(
                 f"a stage reserves {wanted:g} GPU a worker and this Ray has {resources.get('GPU', 0):g}: on CPUs run "
                 "with --engine.answer.num-gpus 0 --engine.mask.num-gpus 0"
             )
-        _say(f"Ray is up ({resources.get('CPU', 0):g} CPUs)")
+        most = max(getattr(settings.engine, stage).num_cpus for stage in STAGES)
+        if most > resources.get("CPU", 0):
+            raise ValueError(f"a stage reserves {most:g} CPUs a worker and this Ray has {resources.get('CPU', 0):g}")
+        say(f"Ray is up ({resources.get('CPU', 0):g} CPUs, {resources.get('GPU', 0):g} GPUs)")
         yield
+    except EngineError as error:
+        raise ValueError(f"the run stopped: {error}; what is committed stays, run again") from error
     except ray.exceptions.RayError as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
         raise ValueError(
@@ -152,115 +169,74 @@ def _ray(settings: CurationSettings, address: str) -> Iterator[None]:
         ray.shutdown()
 
 
-def _find_shots(inputs: list[ClipState], settings: CurationSettings, address: str) -> None:
-    _say(f"looking for the shots of {len(inputs)} inputs")
-    with _ray(settings, address):
-        for number, _ in enumerate(_stream(inputs, settings, 1, [(("shots",), settings.engine.normalize)]), start=1):
-            if number % 100 == 0 or number == len(inputs):
-                _say(f"{number}/{len(inputs)} inputs split")
+def _find_shots(inputs: list[ClipState], settings: CurationSettings, address: str, run: Run) -> None:
+    say(f"looking for the shots of {len(inputs)} inputs")
+    resources = settings.engine.normalize
+    pool = Pool(names=(SHOTS,), resources=resources, max_seconds=resources.max_seconds)
+    seen: set[str] = set()
 
+    def route(state: ClipState) -> int | None:
+        """Every input passes once."""
+        first = state.row_id not in seen
+        seen.add(state.row_id)
+        return 0 if first else None
 
-def _run_on_ray(todo: list[ClipState], settings: CurationSettings, address: str) -> list[ClipState]:
-    begin = time.monotonic()
-    engine = settings.engine
-    groups: list[tuple[tuple[str, ...], StageResources]] = [
-        (("normalize",), engine.normalize),
-        (("answer",), engine.answer),
-        (("label",), engine.label),
-        (("mask", "commit"), engine.mask),
-    ]
-    results: dict[str, ClipState] = {}
-    progress = _Progress(len(todo), settings.engine.progress_seconds)
     with _ray(settings, address):
-        for rows_per_block in (settings.engine.rows_per_block, 1):
-            rest = [state for state in todo if state.row_id not in results]
-            for state in rest:  # a worker may have committed a clip and died before it could say so
-                past = committed(Workspace(settings.output), state, {})
-                if past and past.status != Status.FAILED:
-                    results[state.row_id] = past
-                    progress.count(past)
-            rest = [state for state in rest if state.row_id not in results]
-            if not rest:
-                break
-            for state in _stream(rest, settings, rows_per_block, groups):
-                results[state.row_id] = state
-                progress.count(state)
-    for state in todo:
-        if state.row_id not in results:
-            state.status, state.reason = Status.FAILED, Reason.WORKER_DIED
-            state.detail = "its worker process died twice, the second time on this clip alone"
-            commit(Workspace(settings.output), state)
-            results[state.row_id] = state
+        engine = Engine([pool], _actors(settings, run), route, settings.engine)
+        progress = Progress(len(inputs), settings.engine, [pool], run)
+        for state in engine.run(inputs):
             progress.count(state)
-    progress.line()
-    _say(f"{len(todo)} clips in {time.monotonic() - begin:.0f} s")
-    return list(results.values())
 
 
-def _stream(
-    todo: list[ClipState],
-    settings: CurationSettings,
-    rows_per_block: int,
-    groups: list[tuple[tuple[str, ...], StageResources]],
-) -> Iterator[ClipState]:
-    import ray.data
+def run_on_ray(
+    todo: list[ClipState], settings: CurationSettings, address: str, run: Run
+) -> tuple[list[ClipState], dict[str, Any]]:
+    """Return the clips, decided, and what deciding them took."""
+    workspace = Workspace(settings.output, settings.work)
+    pools = pools_for(
+        {name: getattr(settings.engine, name) for name in STAGES}, {"answer": settings.answer.image_text.batch_size}
+    )
+    pool_of = {name: number for number, pool in enumerate(pools) for name in pool.names}
 
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    context.issue_detectors_config.detectors = []
-    context.max_errored_blocks = -1  # a lost block is found by what it leaves out, and tried again
-    rows = [{"state": state.to_json()} for state in todo]
-    dataset: ray.data.Dataset = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // rows_per_block))
-    answers_at_once = settings.answer.image_text.batch_size if rows_per_block > 1 else 1
-    for names, resources in groups:
-        dataset = dataset.map_batches(
-            StageWorker,
-            batch_size=answers_at_once if names == ("answer",) else 1,
-            fn_constructor_args=(names, settings, resources.num_gpus > 0),
-            num_cpus=resources.num_cpus,
-            num_gpus=resources.num_gpus,
-            compute=ray.data.ActorPoolStrategy(
-                min_size=resources.min_workers,
-                max_size=max(resources.min_workers, min(resources.max_workers, len(todo))),
-                max_tasks_in_flight_per_actor=2,
-            ),
-            # Ray Data's own default tries for ever: a clip that kills its worker would reload the models without end.
-            max_restarts=-1,
-            max_task_retries=1,
-        )
-    for row in dataset.iter_rows():
-        yield ClipState.from_json(row["state"])
+    def route(state: ClipState) -> int | None:
+        return None if state.status or next_stage(state) is None else pool_of[str(next_stage(state))]
+
+    def known(state: ClipState) -> ClipState | None:
+        past = committed(workspace, state, {})
+        return past if past and past.status != Status.FAILED else None
+
+    done: list[ClipState] = []
+    with _ray(settings, address):
+        engine = Engine(pools, _actors(settings, run), route, settings.engine, known)
+        progress = Progress(len(todo), settings.engine, pools, run)
+        for state in engine.run(todo):
+            if not state.status:  # committed by its worker, which sends it on undecided only if it has passed all
+                raise AssertionError(f"{state.source} came back undecided")
+            if state.reason in ENGINE_REASONS and known(state) is None:
+                commit(workspace, state)
+            done.append(state)
+            progress.count(state)
+        progress.line()
+    return done, progress.costs(done, engine.num_retries)
 
 
-class _Progress:
-    """Prints how far the run is, how fast, and when it will be done, every few seconds."""
+def _actors(settings: CurationSettings, run: Run) -> Callable[[Pool], Any]:
+    import ray
 
-    def __init__(self, total: int, every_seconds: float) -> None:
-        self.total, self.every_seconds = total, every_seconds
-        self.counts = dict.fromkeys(Status, 0)
-        self.begin: float | None = None
-        self.last = time.monotonic()
+    def new_worker(pool: Pool) -> Any:
+        options = {
+            "num_cpus": pool.resources.num_cpus,
+            "num_gpus": pool.resources.num_gpus,
+            "scheduling_strategy": "SPREAD",
+            "max_restarts": 0,
+            "max_task_retries": 0,
+        }
+        return ray.remote(StageWorker).options(**options).remote(pool.names, settings, run, pool.resources.num_gpus)
 
-    def count(self, state: ClipState) -> None:
-        """Count one decided clip."""
-        self.counts[Status(state.status)] += 1
-        self.begin = self.begin or time.monotonic()
-        if time.monotonic() - self.last >= self.every_seconds:
-            self.line()
-
-    def line(self) -> None:
-        """Print one line."""
-        self.last = time.monotonic()
-        done = sum(self.counts.values())
-        elapsed = self.last - (self.begin or self.last)
-        text = f"{done}/{self.total} clips: " + ", ".join(f"{count} {status}" for status, count in self.counts.items())
-        if done > 1 and elapsed > 0:
-            rate = (done - 1) / elapsed  # the first clip's time is mostly loading models
-            text += f"; {rate:.2f} clips/s, {(self.total - done) / rate:.0f} s to go"
-        _say(text)
+    return new_worker
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Print a line at once: `ray job logs` shows it while the run goes on."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()

@@ -35,6 +35,7 @@ class Reason(StrEnum):
     DUPLICATE = "duplicate"
     NEAR_DUPLICATE = "near_duplicate"
     SOURCE_MISSING = "source_missing"
+    SOURCE_REFUSED = "source_refused"
     SOURCE_UNREADABLE = "source_unreadable"
     FRAMES_MISSING = "frames_missing"
     LIMIT_EXCEEDED = "limit_exceeded"

@@ -53,12 +53,13 @@ class ShotFinder:
     """What runs in a worker: finds an input's shots and makes their clips."""
 
     def __init__(self, settings: CurationSettings) -> None:
-        self.settings, self.workspace = settings, Workspace(settings.output)
+        self.settings, self.workspace = settings, Workspace(settings.output, settings.work)
 
     def __call__(self, state: ClipState) -> None:
         """Find the shots of one input and keep them for `known_shots`."""
-        clip, limits, path = self.settings.clip, self.settings.limits, Path(state.path)
+        clip, limits = self.settings.clip, self.settings.limits
         try:
+            path = Path(state.path)
             info = probe_source(path, limits)
             check_short_side(info.width, info.height, self.settings.filters)
             shots = find_shots(path, clip, limits, self.settings.split)
@@ -120,4 +121,5 @@ def as_inputs(state: ClipState, shots: Sequence[Shot], settings: CurationSetting
 
 def _shots_path(state: ClipState, settings: CurationSettings) -> Path:
     identity = [state.row_id, dataclasses.asdict(settings.split)]
-    return settings.output / "work" / "shots" / f"{sha256_hex(canonical_json(identity))[:24]}.json"
+    name = f"{sha256_hex(canonical_json(identity))[:24]}.json"
+    return Workspace(settings.output, settings.work).folder / "shots" / name

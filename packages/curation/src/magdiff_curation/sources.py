@@ -9,6 +9,8 @@ from __future__ import annotations
 import csv
 import json
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,12 @@ def list_inputs(settings: CurationSettings) -> list[ClipState]:
             state.size_bytes, state.modified_ns = path.stat().st_size, path.stat().st_mtime_ns
         state.settings_sha256 = settings_sha256
     return states
+
+
+@contextmanager
+def local_copy(path_text: str) -> Iterator[Path]:
+    """Yield the file that an input's path names, where programs can open it."""
+    yield Path(path_text)
 
 
 def _folder(folder: Path) -> list[ClipState]:

@@ -1,26 +1,32 @@
 """The stages, one after another: normalize -> answer -> label -> mask -> commit.
 
-Each is built once per worker from the settings and then called with one clip's state, which it fills in or
-rejects. Stages are idempotent and pass files, not frames: what they leave in `work/clips` under the input's row
-id is written atomically and has the same bytes every time, so running one twice does no harm.
+A stage says what its result follows from (`inputs`), computes it, with models that it loads when they are first needed,
+and applies it to a clip's state, rules included. A result is computed once: `memo` keeps it, and what a changed
+setting does not touch is found there. Stages are idempotent and pass files, not frames: what they leave in
+`work/clips` under the input's row id is written atomically and has the same bytes every time, so running one twice
+does no harm.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
+import os
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from magdiff_curation.backends import new_answerer, new_captioner, new_masker
+import numpy as np
+
+from magdiff_curation.backends import Masker, new_answerer, new_captioner, new_masker
 from magdiff_curation.clips.atomic import canonical_json, sha256_hex, sha256_of_file, write_atomic
-from magdiff_curation.clips.masks import Image, Mask, area_ratio, encode_rle
+from magdiff_curation.clips.masks import Image, Mask, area_ratio, decode_rle, encode_rle
 from magdiff_curation.clips.video import decode, encode, probe
-from magdiff_curation.commit import Workspace, commit
+from magdiff_curation.commit import Workspace
 from magdiff_curation.config import CurationSettings
 from magdiff_curation.duplicates import fingerprint
 from magdiff_curation.filters import (
@@ -30,21 +36,47 @@ from magdiff_curation.filters import (
     check_training_view,
     share_of_samples,
 )
-from magdiff_curation.foreground import AnswerRequest
+from magdiff_curation.foreground import AnswerRequest, Captioner, ForegroundAnswerer
 from magdiff_curation.grounding import GroundingRequest
-from magdiff_curation.motion import check_motion, measure_motion
-from magdiff_curation.normalize import SourceInfo, canonical_rate, decode_source, ffmpeg_version, probe_source
+from magdiff_curation.memo import Memo
+from magdiff_curation.motion import Motion, check_motion, measure_motion
+from magdiff_curation.normalize import (
+    SourceInfo,
+    canonical_rate,
+    canonical_size,
+    check_decoded_size,
+    decode_source,
+    ffmpeg_version,
+    probe_source,
+)
 from magdiff_curation.reasons import ClipRejected, Reason, Status
+from magdiff_curation.sources import local_copy
 from magdiff_curation.state import ClipState
+
+if TYPE_CHECKING:
+    from magdiff_curation.embedder import SentenceEmbedder
+    from magdiff_curation.nouns import NounExtractor
 
 _LOG = logging.getLogger(__name__)
 
 
 class Stage(Protocol):
-    """One step of curation. It fills in the state it is given, or raises ClipRejected."""
+    """One step of curation, up to the commit."""
 
-    def __call__(self, state: ClipState) -> None:
-        """Take one clip a step further."""
+    def inputs(self, state: ClipState) -> object:
+        """Return what the result follows from, besides the stage's settings; or raise ClipRejected."""
+        ...
+
+    def load(self) -> None:
+        """Load the models, once."""
+        ...
+
+    def compute(self, state: ClipState) -> dict[str, Any]:
+        """Return the result for one clip as JSON can hold it, or raise ClipRejected, which is not remembered."""
+        ...
+
+    def apply(self, state: ClipState, result: Mapping[str, Any]) -> None:
+        """Fill in the state and apply the rules; raise ClipRejected where one decides."""
         ...
 
 
@@ -52,77 +84,89 @@ class NormalizeStage:
     """Source -> canonical clip, by the cheap rules: caption there, short side, length, motion."""
 
     def __init__(self, settings: CurationSettings) -> None:
-        import cv2
+        self.settings, self.workspace = settings, Workspace(settings.output, settings.work)
 
-        cv2.setNumThreads(1)  # one clip a core; OpenCV would start a thread per core in every worker
-        self.settings, self.workspace = settings, Workspace(settings.output)
+    def load(self) -> None:
+        one_thread()
 
-    def __call__(self, state: ClipState) -> None:
-        limits = self.settings.limits
+    def inputs(self, state: ClipState) -> object:
         if not state.caption and self.settings.answer.missing_caption == "drop":
             raise ClipRejected(
                 Reason.CAPTION_MISSING,
                 "no caption: add a sidecar .txt, fill the caption column, or set answer.missing_caption to make",
             )
-        path = Path(state.path)
-        info = probe_source(path, limits)
-        state.models["normalize"] = f"ffmpeg {ffmpeg_version()}"
-        state.source_width, state.source_height = info.width, info.height
-        state.thresholds["min_short_side_px"] = self.settings.filters.min_short_side_px
-        check_short_side(info.width, info.height, self.settings.filters)
-        state.start_seconds, state.end_seconds = self._span(state)
-        seconds = min(info.duration_seconds, state.end_seconds or math.inf) - state.start_seconds
-        if seconds > limits.max_seconds:
-            raise ClipRejected(
-                Reason.TOO_LONG,
-                f"{seconds:g} s is over {limits.max_seconds:g} s: give spans, or set split.max_shot_seconds",
-            )
-        state.source_sha256 = sha256_of_file(path)
-        state.key = clip_key(state.source_sha256, state.start_seconds, state.end_seconds, self.settings)
-        ready = self.workspace.video(state.row_id)  # a shot's clip was made when the shots were found
-        video = ready.read_bytes() if ready.is_file() else self._encode(state, path, info)
+        state.start_seconds, state.end_seconds = span_of(state, self.settings)
+        return [state.source, state.size_bytes, state.modified_ns, state.start_seconds, state.end_seconds]
+
+    def compute(self, state: ClipState) -> dict[str, Any]:
+        limits = self.settings.limits
+        with local_copy(state.path) as path:
+            info = probe_source(path, limits)
+            state.source_width, state.source_height = info.width, info.height
+            state.thresholds["min_short_side_px"] = self.settings.filters.min_short_side_px
+            check_short_side(info.width, info.height, self.settings.filters)
+            check_length(state, info, self.settings)
+            source_sha256 = sha256_of_file(path)
+            ready = self.workspace.video(state.row_id)  # a shot's clip was made when the shots were found
+            video = read_if_there(ready) or encode_span(path, info, state, self.settings)
         canonical = probe(video)
-        if canonical.num_frames < limits.min_frames:
-            raise ClipRejected(Reason.TOO_SHORT, f"{canonical.num_frames} frames are fewer than {limits.min_frames}")
-        state.width, state.height, state.num_frames = canonical.width, canonical.height, canonical.num_frames
-        state.frame_rate = round(float(canonical.frame_rate), 6)
+        check_decoded_size(canonical.num_frames, canonical.width, canonical.height, limits)  # headers may lie
         frames = decode(video)
-        motion = measure_motion(frames, state.frame_rate)
+        motion = measure_motion(frames, float(canonical.frame_rate))
+        write_atomic(ready, video)
+        return {
+            "models": {"normalize": f"ffmpeg {ffmpeg_version()}"},
+            "source_size": [info.width, info.height],
+            "source_sha256": source_sha256,
+            "size": [canonical.width, canonical.height],
+            "num_frames": canonical.num_frames,
+            "frame_rate": round(float(canonical.frame_rate), 6),
+            "motion": [motion.mean, motion.own],
+            "fingerprint": fingerprint(frames) if self.settings.duplicates.method != "none" else "",
+        }
+
+    def apply(self, state: ClipState, result: Mapping[str, Any]) -> None:
+        limits, filters = self.settings.limits, self.settings.filters
+        state.models |= result["models"]
+        state.source_width, state.source_height = result["source_size"]
+        state.thresholds["min_short_side_px"] = filters.min_short_side_px
+        check_short_side(state.source_width, state.source_height, filters)
+        state.source_sha256 = result["source_sha256"]
+        state.key = clip_key(state.source_sha256, state.start_seconds, state.end_seconds, self.settings)
+        state.width, state.height = result["size"]
+        state.num_frames, state.frame_rate = result["num_frames"], result["frame_rate"]
+        if state.num_frames / state.frame_rate > limits.max_seconds + 1:
+            raise ClipRejected(Reason.TOO_LONG, f"{state.num_frames} frames take longer than {limits.max_seconds:g} s")
+        if state.num_frames < limits.min_frames:
+            raise ClipRejected(Reason.TOO_SHORT, f"{state.num_frames} frames are fewer than {limits.min_frames}")
+        check_decoded_size(state.num_frames, state.width, state.height, limits)
+        motion = Motion(mean=result["motion"][0], own=result["motion"][1])
         state.scores |= {"motion": motion.mean, "own_motion": motion.own}
         check_motion(motion, self.settings.motion)
-        if self.settings.duplicates.method != "none":
-            state.fingerprint = fingerprint(frames)
-        write_atomic(self.workspace.video(state.row_id), video)
-
-    def _encode(self, state: ClipState, path: Path, info: SourceInfo) -> bytes:
-        clip = self.settings.clip
-        rate = canonical_rate(info, clip)
-        try:
-            frames = decode_source(path, info, clip, self.settings.limits)
-            return encode(_within(frames, rate, state.start_seconds, state.end_seconds), rate, clip.codec)
-        except ValueError as error:
-            raise ClipRejected(Reason.SOURCE_UNREADABLE, str(error)) from error
-
-    def _span(self, state: ClipState) -> tuple[float, float | None]:
-        start = state.fields.get(self.settings.start_column, 0)
-        end = state.fields.get(self.settings.end_column)
-        try:
-            begin, stop = float(start), None if end is None else float(end)
-        except (TypeError, ValueError):
-            begin, stop = -1.0, None
-        if not 0 <= begin < math.inf or (stop is not None and not begin < stop < math.inf):
-            raise ClipRejected(Reason.SPAN_UNUSABLE, f"the span {start!r} to {end!r} is not two seconds in order")
-        return begin, stop
+        state.fingerprint = result["fingerprint"]
 
 
 class AnswerStage:
     """First frame -> foreground answer, and a caption where there is none."""
 
     def __init__(self, settings: CurationSettings) -> None:
-        self.settings, self.workspace = settings, Workspace(settings.output)
-        self.answerer = new_answerer(settings.answer)
-        self.captioner = new_captioner(settings.answer, self.answerer)
+        self.settings = settings
         self._ready: dict[str, str | ClipRejected] = {}
+
+    @functools.cached_property
+    def answerer(self) -> ForegroundAnswerer:
+        return new_answerer(self.settings.answer)
+
+    @functools.cached_property
+    def captioner(self) -> Captioner | None:
+        return new_captioner(self.settings.answer, self.answerer)
+
+    def load(self) -> None:
+        one_thread()
+        _ = self.answerer, self.captioner
+
+    def inputs(self, state: ClipState) -> object:
+        return [state.key, bool(state.caption), state.fields]
 
     def prepare(self, states: Sequence[ClipState]) -> None:
         """Answer for many clips at once; each clip's own call then finds its answer there."""
@@ -130,22 +174,27 @@ class AnswerStage:
         answers = self.answerer.answer(requests)
         self._ready = {state.row_id: answer for state, answer in zip(states, answers, strict=True)}
 
-    def __call__(self, state: ClipState) -> None:
+    def compute(self, state: ClipState) -> dict[str, Any]:
         request = self._request(state)
         answer = self._ready.pop(state.row_id) if state.row_id in self._ready else self.answerer.answer([request])[0]
         state.models["answer"] = self.answerer.name
         if isinstance(answer, ClipRejected):
             raise answer
-        state.answer = answer
+        result: dict[str, Any] = {"answer": answer, "made_caption": "", "models": {"answer": self.answerer.name}}
         if not state.caption:
             assert self.captioner is not None, "normalize drops clips without a caption where none is made"
-            (state.made_caption,) = self.captioner.caption([request.image])
-            state.models["caption"] = self.captioner.name
-            if not state.made_caption:
-                raise ClipRejected(Reason.CAPTION_MISSING, "the model that makes captions says nothing of this clip")
+            (result["made_caption"],) = self.captioner.caption([request.image])
+            result["models"]["caption"] = self.captioner.name
+        return result
+
+    def apply(self, state: ClipState, result: Mapping[str, Any]) -> None:
+        state.models |= result["models"]
+        state.answer, state.made_caption = result["answer"], result["made_caption"]
+        if not state.caption_text:
+            raise ClipRejected(Reason.CAPTION_MISSING, "the model that makes captions says nothing of this clip")
 
     def _request(self, state: ClipState) -> AnswerRequest:
-        first_frame = decode(self.workspace.video(state.row_id).read_bytes(), 0, 1)[0]
+        first_frame = decode(canonical_clip(state, self.settings), 0, 1)[0]
         return AnswerRequest(image=first_frame, question=self.settings.answer.question, fields=state.fields)
 
 
@@ -153,52 +202,92 @@ class LabelStage:
     """Answer and caption -> label (Algorithm 1), its category, the augmented caption; then the meaning rule."""
 
     def __init__(self, settings: CurationSettings) -> None:
-        # Both take seconds to import: only workers that label pay for them.
-        from magdiff_curation.embedder import SentenceEmbedder
-        from magdiff_curation.labels import load_subject_words
+        self.settings = settings
+
+    # Both take seconds to import: only workers that label pay for them.
+    @functools.cached_property
+    def extractor(self) -> NounExtractor:
         from magdiff_curation.nouns import NounExtractor
 
-        self.settings = settings
-        self.extractor = NounExtractor(settings.label.spacy_model, settings.label.noun_unit)
-        self.embedder = SentenceEmbedder(settings.label.embedder, device=settings.label.embedder_device)
-        self.words = load_subject_words(settings.label.subject_words)
+        return NounExtractor(self.settings.label.spacy_model, self.settings.label.noun_unit)
 
-    def __call__(self, state: ClipState) -> None:
+    @functools.cached_property
+    def embedder(self) -> SentenceEmbedder:
+        from magdiff_curation.embedder import SentenceEmbedder
+
+        return SentenceEmbedder(self.settings.label.embedder, device=self.settings.label.embedder_device)
+
+    @functools.cached_property
+    def words(self) -> Mapping[str, str]:
+        from magdiff_curation.labels import load_subject_words
+
+        return load_subject_words(self.settings.label.subject_words)
+
+    def load(self) -> None:
+        _ = self.extractor, self.embedder, self.words
+
+    def inputs(self, state: ClipState) -> object:
+        return [state.caption_text, state.answer]
+
+    def compute(self, state: ClipState) -> dict[str, Any]:
         from magdiff_curation.labels import augment_caption, clean_answer, select_label
 
         theta = self.settings.label.threshold
-        state.nouns = self.extractor.nouns(state.caption_text)
-        state.models["nouns"], state.models["label"] = self.extractor.name, self.embedder.name
-        answer = clean_answer(state.answer)
-        decision = select_label(answer, state.nouns, list(self.words), self.embedder.similarity, theta)
-        state.thresholds["label_threshold"] = theta
-        state.scores["answer_similarity"] = float(decision.answer_scores.max())
-        if decision.noun_scores.size:
-            state.scores["noun_similarity"] = float(decision.noun_scores.max())
-        label = decision.label
+        nouns = self.extractor.nouns(state.caption_text)
+        decision = select_label(clean_answer(state.answer), nouns, list(self.words), self.embedder.similarity, theta)
+        label, category = decision.label, ""
         if decision.source == "answer" and self.settings.label.answer_gives == "matched_word":
             label = decision.matched_word
+        if label is not None:
+            assert decision.matched_word is not None, "a label has a word that decided"
+            category = self.words[decision.matched_word] if decision.score > theta else "other"
+        scores = {"answer_similarity": float(decision.answer_scores.max())}
+        if decision.noun_scores.size:
+            scores["noun_similarity"] = float(decision.noun_scores.max())
+        return {
+            "models": {"nouns": self.extractor.name, "label": self.embedder.name},
+            "nouns": nouns,
+            "scores": scores,
+            "label": label,
+            "label_source": str(decision.source),
+            "category": category,
+            "augmented_caption": augment_caption(state.caption_text, label) if label is not None else "",
+        }
+
+    def apply(self, state: ClipState, result: Mapping[str, Any]) -> None:
+        state.models |= result["models"]
+        state.nouns = result["nouns"]
+        state.thresholds["label_threshold"] = self.settings.label.threshold
+        state.scores |= result["scores"]
+        label = result["label"]
         check_meaning(label, self.settings.filters)
-        assert label is not None, "a label that passed the rule exists"
-        assert decision.matched_word is not None, "a label has a word that decided"
-        state.label, state.label_source = label, str(decision.source)
-        state.category = self.words[decision.matched_word] if decision.score > theta else "other"
-        state.augmented_caption = augment_caption(state.caption_text, label)
+        state.label, state.label_source, state.category = label, result["label_source"], result["category"]
+        state.augmented_caption = result["augmented_caption"]
 
 
 class MaskStage:
     """Label -> a mask of the subject in every frame; then the area rule."""
 
     def __init__(self, settings: CurationSettings) -> None:
-        import cv2
+        self.settings, self.workspace = settings, Workspace(settings.output, settings.work)
 
-        cv2.setNumThreads(1)  # one clip a core; OpenCV would start a thread per core in every worker
-        self.settings, self.workspace = settings, Workspace(settings.output)
-        self.masker = new_masker(settings.mask)
+    @functools.cached_property
+    def masker(self) -> Masker:
+        return new_masker(self.settings.mask)
 
-    def __call__(self, state: ClipState) -> None:
+    def load(self) -> None:
+        one_thread()
+        _ = self.masker
+
+    def inputs(self, state: ClipState) -> object:
+        # Where the first frame decides, masks of clips that it drops are never made: its limits shape the result.
         filters = self.settings.filters
-        frames = decode(self.workspace.video(state.row_id).read_bytes())
+        first = [filters.min_area_ratio, filters.max_area_ratio] if filters.area_frames == "first" else []
+        return [state.key, state.label, state.source_width, state.source_height, state.fields, first]
+
+    def compute(self, state: ClipState) -> dict[str, Any]:
+        filters = self.settings.filters
+        frames = decode(canonical_clip(state, self.settings))
         request = GroundingRequest(
             image=frames[0],
             frame=0,
@@ -206,43 +295,113 @@ class MaskStage:
             source_size=(state.source_width, state.source_height),
             fields=state.fields,
         )
-        state.models |= self.masker.models
-        state.thresholds |= {"min_area_ratio": filters.min_area_ratio, "max_area_ratio": filters.max_area_ratio}
+        result: dict[str, Any] = {"models": self.masker.models, "scores": {}}
 
         def check_first(mask: Mask) -> None:
-            state.scores["area_ratio_first"] = round(area_ratio(mask), 6)
+            result["scores"]["area_ratio_first"] = round(area_ratio(mask), 6)
             if filters.area_frames == "first":
                 check_area([area_ratio(mask)], filters)
 
-        followed = self.masker.follow(frames, request, check_first)
-        state.scores["grounding"], state.scores["agreement"] = followed.score, followed.agreement
-        ratios = [area_ratio(mask) for mask in followed.masks]
+        try:
+            followed = self.masker.follow(frames, request, check_first)
+        except ClipRejected as rejection:
+            if rejection.status == Status.FAILED:
+                state.models |= self.masker.models
+                raise
+            return result | {"rejected": [rejection.reason, rejection.detail]}
+        result["scores"] |= {"grounding": followed.score, "agreement": followed.agreement}
+        return result | {"masks": [encode_rle(mask) for mask in followed.masks]}
+
+    def apply(self, state: ClipState, result: Mapping[str, Any]) -> None:
+        filters = self.settings.filters
+        state.models |= result["models"]
+        state.thresholds |= {"min_area_ratio": filters.min_area_ratio, "max_area_ratio": filters.max_area_ratio}
+        state.scores |= result["scores"]
+        if "rejected" in result:
+            raise ClipRejected(Reason(result["rejected"][0]), result["rejected"][1])
+        masks = np.stack([decode_rle(rle) for rle in result["masks"]])
+        ratios = [area_ratio(mask) for mask in masks]
         state.scores["area_ratio_mean"] = round(sum(ratios) / len(ratios), 6)
         check_area(ratios, filters)
         if filters.training_view.crop != "none":
-            share = share_of_samples(followed.masks, filters)
+            share = share_of_samples(masks, filters)
             state.scores["training_view"] = round(share, 6)
             check_training_view(share, filters)
-        write_atomic(self.workspace.masks(state.row_id), canonical_json([encode_rle(mask) for mask in followed.masks]))
+        write_atomic(self.workspace.masks(state.row_id), canonical_json(result["masks"]))
 
 
-class CommitStage:
-    """Everything known -> one file for the sample and one for the outcome."""
-
-    def __init__(self, settings: CurationSettings) -> None:
-        self.workspace = Workspace(settings.output)
-
-    def __call__(self, state: ClipState) -> None:
-        commit(self.workspace, state)
-
-
-STAGES: Mapping[str, type[NormalizeStage | AnswerStage | LabelStage | MaskStage | CommitStage]] = {
+STAGES: Mapping[str, type[NormalizeStage | AnswerStage | LabelStage | MaskStage]] = {
     "normalize": NormalizeStage,
     "answer": AnswerStage,
     "label": LabelStage,
     "mask": MaskStage,
-    "commit": CommitStage,
 }
+
+
+def next_stage(state: ClipState) -> str | None:
+    """Return the stage that an undecided clip has before it, or None where it has passed them all."""
+    names = list(STAGES)
+    following = names[names.index(state.stage) + 1 :] if state.stage in STAGES else names
+    return following[0] if following else None
+
+
+def one_thread() -> None:
+    """Let OpenCV work on one thread: it would start one per core in every worker."""
+    import cv2
+
+    cv2.setNumThreads(1)
+
+
+def span_of(state: ClipState, settings: CurationSettings) -> tuple[float, float | None]:
+    """Return the span of its source that an input asks for, in seconds."""
+    start, end = state.fields.get(settings.start_column, 0), state.fields.get(settings.end_column)
+    try:
+        begin, stop = float(start), None if end is None else float(end)
+    except (TypeError, ValueError):
+        begin, stop = -1.0, None
+    if not 0 <= begin < math.inf or (stop is not None and not begin < stop < math.inf):
+        raise ClipRejected(Reason.SPAN_UNUSABLE, f"the span {start!r} to {end!r} is not two seconds in order")
+    return begin, stop
+
+
+def check_length(state: ClipState, info: SourceInfo, settings: CurationSettings) -> None:
+    """Drop a clip that is longer than the limit, or larger than a worker may hold, before it is decoded."""
+    limits = settings.limits
+    seconds = min(info.duration_seconds, state.end_seconds or math.inf) - state.start_seconds
+    if seconds > limits.max_seconds:
+        remedy = "give spans, or set split.max_shot_seconds"
+        raise ClipRejected(Reason.TOO_LONG, f"{seconds:g} s is over {limits.max_seconds:g} s: {remedy}")
+    num_frames = math.ceil(seconds * canonical_rate(info, settings.clip))
+    check_decoded_size(num_frames, *canonical_size(info, settings.clip), limits)
+
+
+def canonical_clip(state: ClipState, settings: CurationSettings) -> bytes:
+    """Return the bytes of a clip that normalize has made, made again where an earlier run has cleared them away."""
+    path = Workspace(settings.output, settings.work).video(state.row_id)
+    video = read_if_there(path)
+    if video is None:
+        with local_copy(state.path) as source:
+            video = encode_span(source, probe_source(source, settings.limits), state, settings)
+        write_atomic(path, video)
+    return video
+
+
+def read_if_there(path: Path) -> bytes | None:
+    """Return a file's content, or None where there is none."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def encode_span(path: Path, info: SourceInfo, state: ClipState, settings: CurationSettings) -> bytes:
+    """Return a source's span as the bytes of a canonical clip."""
+    rate = canonical_rate(info, settings.clip)
+    try:
+        frames = decode_source(path, info, settings.clip, settings.limits)
+        return encode(_within(frames, rate, state.start_seconds, state.end_seconds), rate, settings.clip.codec)
+    except ValueError as error:
+        raise ClipRejected(Reason.SOURCE_UNREADABLE, str(error)) from error
 
 
 def clip_key(source_sha256: str, start_seconds: float, end_seconds: float | None, settings: CurationSettings) -> str:
@@ -265,38 +424,112 @@ def _within(
             yield frame
 
 
-def run_stages(stages: Mapping[str, Stage], states: Sequence[ClipState]) -> None:
-    """Run stages on clips, one stage after another; what can work on several clips at once gets them together."""
+def run_stages(
+    stages: Mapping[str, Stage],
+    states: Sequence[ClipState],
+    memo: Memo | None = None,
+    own: Collection[str] | None = None,
+    num_gpus: float = 0.0,
+) -> None:
+    """Take clips through stages, as far as results are known or may be computed here.
+
+    Args:
+        stages: the stages by name, in order.
+        states: the clips; they are changed in place.
+        memo: results of earlier runs, and where to keep new ones.
+        own: stages whose results may be computed here; all, if not given.
+        num_gpus: the share of a GPU that this worker reserves, for the accounts.
+    """
     for name, stage in stages.items():
-        waiting = [state for state in states if not state.status]
-        if isinstance(stage, AnswerStage) and len(waiting) > 1:
-            begin = time.monotonic()
-            try:
-                stage.prepare(waiting)
-            except Exception as error:  # what goes wrong comes up again, by name, when each is asked for alone
-                _LOG.warning("a batch of %d answers failed, asking one by one: %s", len(waiting), error)
-            for state in waiting:
-                state.seconds[name] = (time.monotonic() - begin) / len(waiting)
-        for state in states:
-            run_stage(name, stage, state)
+        computes = own is None or name in own
+        waiting = [state for state in states if not state.status and (own is None or next_stage(state) == name)]
+        if isinstance(stage, AnswerStage) and computes and len(waiting) > 1:
+            _prepare(stage, [state for state in waiting if memo is None or not memo.load(name, stage.inputs(state))])
+        for state in waiting:
+            run_stage(name, stage, state, memo, computes, num_gpus)
 
 
-def run_stage(name: str, stage: Stage, state: ClipState) -> None:
-    """Run one stage on one clip: what it raises becomes the clip's outcome, and decided clips are only committed."""
-    if state.status and name != "commit":
+def run_stage(
+    name: str,
+    stage: Stage,
+    state: ClipState,
+    memo: Memo | None = None,
+    computes: bool = True,
+    num_gpus: float = 0.0,
+) -> None:
+    """Take one clip through one stage, if its result is known or may be computed: what it raises decides the clip."""
+    if state.status:
         return
-    if not state.status:
-        state.stage = name
-    begin = time.monotonic()
+    before, times = state.stage, _Times()
     try:
-        stage(state)
+        inputs = stage.inputs(state)
+        result = memo.load(name, inputs) if memo else None
+        if result is not None:
+            state.reused.append(name)
+        elif not computes:
+            return
+        state.stage = name
+        if result is None:
+            _load(name, stage)
+            times = _Times()
+            result = stage.compute(state)
+            result["seconds"], result["cpu_seconds"] = times.taken()
+            result["gpu_seconds"] = round(result["seconds"] * num_gpus, 4)
+            if memo:
+                memo.store(name, inputs, result)
+        for cost in ("seconds", "cpu_seconds", "gpu_seconds"):
+            account = getattr(state, cost)
+            account[name] = round(account.get(name, 0.0) + result[cost], 4)
+        stage.apply(state, result)
     except ClipRejected as rejection:
+        state.stage = name
         state.status, state.reason, state.detail = rejection.status, rejection.reason, rejection.detail
+    except LoadError:
+        state.stage = before
+        raise
     except Exception as error:  # a bug or a full disk: this clip's row says so, the others go on
-        if name == "commit":
-            raise
         place = traceback.extract_tb(error.__traceback__)[-1]
-        state.status, state.reason = Status.FAILED, Reason.INTERNAL_ERROR
+        state.stage, state.status, state.reason = name, Status.FAILED, Reason.INTERNAL_ERROR
         state.detail = f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
-    if name != "commit":  # what commit writes is what later runs read: it cannot hold its own time
-        state.seconds[name] = round(state.seconds.get(name, 0.0) + time.monotonic() - begin, 4)
+    if name not in state.seconds and state.status:
+        state.seconds[name], state.cpu_seconds[name] = times.taken()
+
+
+class LoadError(RuntimeError):
+    """A worker cannot load a stage's models: no clip's fault, and no use in going on."""
+
+
+def _load(name: str, stage: Stage) -> None:
+    try:
+        stage.load()
+    except Exception as error:
+        raise LoadError(f"{name} cannot load its models: {type(error).__name__}: {error}") from error
+
+
+def _prepare(stage: AnswerStage, waiting: Sequence[ClipState]) -> None:
+    if len(waiting) < 2:
+        return
+    _load("answer", stage)
+    times = _Times()
+    try:
+        stage.prepare(waiting)
+    except Exception as error:  # what goes wrong comes up again, by name, when each is asked for alone
+        _LOG.warning("a batch of %d answers failed, asking one by one: %s", len(waiting), error)
+    wall, cpu = times.taken()
+    for state in waiting:
+        state.seconds["answer"] = wall / len(waiting)
+        state.cpu_seconds["answer"] = cpu / len(waiting)
+
+
+class _Times:
+    """Wall and processor time since it was made, this process and its ended children together."""
+
+    def __init__(self) -> None:
+        self._wall, self._cpu = time.monotonic(), self._used()
+
+    def taken(self) -> tuple[float, float]:
+        return round(time.monotonic() - self._wall, 4), round(self._used() - self._cpu, 4)
+
+    @staticmethod
+    def _used() -> float:
+        return sum(os.times()[:4])

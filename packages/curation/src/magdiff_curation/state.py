@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from magdiff_curation.clips.atomic import canonical_json, sha256_hex
+from magdiff_curation.reasons import ClipRejected, Reason
 
 
 @dataclass(kw_only=True)
@@ -52,9 +53,16 @@ class ClipState:
     models: dict[str, str] = field(default_factory=dict)
     """Stage -> model and revision."""
     seconds: dict[str, float] = field(default_factory=dict)
-    """Stage -> wall time."""
+    """Stage -> wall time of making its result, in this run or the one that made it."""
+    cpu_seconds: dict[str, float] = field(default_factory=dict)
+    """Stage -> processor time, children included."""
+    gpu_seconds: dict[str, float] = field(default_factory=dict)
+    """Stage -> wall time on the share of a GPU that its worker reserves."""
+    reused: list[str] = field(default_factory=list)
+    """Stages whose results an earlier run had made."""
 
     stage: str = ""
+    """The last stage that the clip went through, or that decided it."""
     status: str = ""
     reason: str = ""
     detail: str = ""
@@ -69,6 +77,11 @@ class ClipState:
     def caption_text(self) -> str:
         """The input's caption, or the one that was made for it."""
         return self.caption or self.made_caption
+
+    def reject(self, reason: Reason, detail: str) -> None:
+        """Decide this input, for a reason other than being kept."""
+        rejection = ClipRejected(reason, detail)
+        self.status, self.reason, self.detail = rejection.status, rejection.reason, rejection.detail
 
     def to_json(self) -> str:
         """Return the state's one JSON form."""

@@ -41,6 +41,31 @@ def write_atomic(path: Path, content: bytes) -> None:
         file.write(content)
 
 
+def create_exclusive(path: Path, content: bytes) -> bool:
+    """Write `content` to `path` unless something is there; of several who try at once one succeeds, and is told so."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}{TEMPORARY_SUFFIX}")
+    try:
+        write_atomic(temporary, content)
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink(missing_ok=True)
+    _flush_directory(path.parent)
+    return True
+
+
+def list_files(folder: Path) -> dict[str, tuple[int, int]]:
+    """Return the files below a folder, name -> size in bytes and time in nanoseconds; none where there is no folder."""
+    found = {}
+    for path in folder.rglob("*"):
+        if path.is_file() and not path.name.endswith(TEMPORARY_SUFFIX):
+            status = path.stat()
+            found[path.relative_to(folder).as_posix()] = (status.st_size, status.st_mtime_ns)
+    return found
+
+
 def remove_temporaries(directory: Path) -> int:
     """Delete what killed writers left below `directory` and return how many files that were."""
     strays = list(directory.rglob(f".*{TEMPORARY_SUFFIX}"))
