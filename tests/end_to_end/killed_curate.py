@@ -1,7 +1,7 @@
 """pipelines/curate.py, killed with SIGKILL at its n-th atomic write: `killed_curate.py N [ARGUMENT ...]`.
 
-All atomic writes of the driver belong to packing (shards, indexes, their list) and the ledger; the n-th file is
-cut off after its first half.
+Counted are the driver's writes into the output folder itself, which are packing's (shards, indexes, their list), the
+ledger and the pictures of it; the n-th file is cut off after its first half.
 """
 
 import os
@@ -20,8 +20,10 @@ def main() -> None:
 
     def dying_fsync(descriptor: int) -> None:
         nonlocal remaining
-        remaining -= stat.S_ISREG(os.fstat(descriptor).st_mode)
-        if remaining == 0:
+        is_product = "/work/" not in os.readlink(f"/proc/self/fd/{descriptor}")
+        counts = is_product and stat.S_ISREG(os.fstat(descriptor).st_mode)
+        remaining -= counts
+        if counts and remaining == 0:
             os.ftruncate(descriptor, os.fstat(descriptor).st_size // 2)
             os.kill(os.getpid(), signal.SIGKILL)
         fsync(descriptor)

@@ -19,7 +19,7 @@ from magdiff_curation.toyworld.dataset import DatasetSettings, write_dataset
 
 HERE = Path(__file__).parent
 CURATE = HERE.parents[1] / "pipelines" / "curate.py"
-NUM_CLIPS = 32
+NUM_CLIPS = 60
 
 
 def options(manifest: Path, output: Path) -> list[str]:
@@ -54,7 +54,7 @@ def kill_when(ready: Callable[[], bool], manifest: Path, output: Path) -> bool:
 
 
 @pytest.mark.slow
-def test_ten_kills_lose_nothing_double_nothing_and_change_no_byte(tmp_path: Path) -> None:
+def test_thirty_kills_lose_nothing_double_nothing_and_change_no_byte(tmp_path: Path) -> None:
     settings = DatasetSettings(num_clips=NUM_CLIPS, seed=10, width=160, height=128)
     manifest = write_dataset(tmp_path / "world", settings)
     reference, output = tmp_path / "reference", tmp_path / "killed"
@@ -62,20 +62,20 @@ def test_ten_kills_lose_nothing_double_nothing_and_change_no_byte(tmp_path: Path
 
     chance = random.Random(11)
     kills = 0
-    for _ in range(4):  # at random moments: while starting, loading models, or in the middle of clips
+    for _ in range(16):  # at random moments: while starting, loading models, or in the middle of clips
         until = time.monotonic() + chance.uniform(1, 25)
         seen = outcomes(output)
         kills += kill_when(
-            lambda until=until, seen=seen: time.monotonic() > until or outcomes(output) > seen + 3, manifest, output
+            lambda until=until, seen=seen: time.monotonic() > until or outcomes(output) > seen + 2, manifest, output
         )
-    for _ in range(3):  # inside a commit: a new sample is there, or half there, and its outcome is not
+    for _ in range(8):  # inside a commit: a new sample is there, or half there, and its outcome is not
         before = samples(output)
         kills += kill_when(lambda before=before: bool(samples(output) - before), manifest, output)
-    for write in (1, 2, 3):  # inside packing: a shard, its index, the list of shards is half written
+    for write in (1, 2, 3, 4, 5, 6):  # inside packing: shards, indexes, their list, the ledger is half written
         command = [sys.executable, str(HERE / "killed_curate.py"), str(write), *options(manifest, output)]
         killed = subprocess.run(command, stdout=subprocess.DEVNULL, check=False, timeout=300)
         kills += killed.returncode == -signal.SIGKILL
-    assert kills == 10
+    assert kills == 30
 
     subprocess.run([sys.executable, str(CURATE), *options(manifest, output)], check=True, timeout=300)
     assert products(output) == products(reference)
