@@ -20,7 +20,7 @@ def main() -> None:
 
     def dying_fsync(descriptor: int) -> None:
         nonlocal remaining
-        is_product = "/work/" not in os.readlink(f"/proc/self/fd/{descriptor}")
+        is_product = "/work/" not in str(Path(f"/proc/self/fd/{descriptor}").readlink())
         counts = is_product and stat.S_ISREG(os.fstat(descriptor).st_mode)
         remaining -= counts
         if counts and remaining == 0:

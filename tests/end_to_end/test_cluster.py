@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import random
 import signal
@@ -10,11 +11,15 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from object_store import object_store
 
+from magdiff_curation.clips.atomic import list_files
 from magdiff_curation.clips.index import load_shard_list
+from magdiff_curation.clips.location import location
 from magdiff_curation.clips.shards import ShardReader
 from magdiff_curation.config import CurationSettings, EngineSettings, FilterSettings
 from magdiff_curation.pipeline import curate
@@ -48,18 +53,25 @@ def reference(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 
 def shards(output: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in output.glob("*.*") if path.suffix in (".tar", ".json")}
+    names = [name for name in list_files(output) if "/" not in name and name.endswith((".tar", ".json"))]
+    return {name: (output / name).read_bytes() for name in names}
 
 
 def check_all_there_once(output: Path) -> None:
-    rows = pq.read_table(output / "ledger.parquet").to_pylist()
+    rows = pq.read_table(io.BytesIO((output / "ledger.parquet").read_bytes())).to_pylist()
     assert sorted(row["source"] for row in rows) == [f"videos/{index:05d}.mp4" for index in range(NUM_CLIPS)]
     keys = [clip.record.key for shard in load_shard_list(output).shards for clip in ShardReader(output / shard)]
     assert len(set(keys)) == len(keys) == sum(row["status"] == "kept" for row in rows) > 0
 
 
 @pytest.fixture
-def _two_nodes() -> Iterator[object]:
+def bucket_url() -> Iterator[str]:
+    with object_store() as url:
+        yield url
+
+
+@pytest.fixture
+def two_nodes() -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
@@ -68,25 +80,32 @@ def _two_nodes() -> Iterator[object]:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("place", ["disk", "s3"])
 def test_a_node_that_is_lost_in_the_middle_of_a_run_costs_nothing(
-    manifest: Path, reference: dict[str, bytes], tmp_path: Path, _two_nodes: object
+    manifest: Path,
+    reference: dict[str, bytes],
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    place: str,
 ) -> None:
-    cluster = _two_nodes
-    node = cluster.add_node(num_cpus=1)  # type: ignore[attr-defined]
-    outcomes = tmp_path / "work" / "outcomes"
+    output = tmp_path
+    if place == "s3":
+        output = location(request.getfixturevalue("bucket_url") + "/curated")
+    two_nodes = request.getfixturevalue("two_nodes")
+    node = two_nodes.add_node(num_cpus=1)
 
     def lose() -> None:
-        while len(list(outcomes.rglob("*.json"))) < NUM_CLIPS // 4:
+        while len(list_files(output / "work" / "outcomes")) < NUM_CLIPS // 4:
             time.sleep(0.05)
-        cluster.remove_node(node, allow_graceful=False)  # type: ignore[attr-defined]
+        two_nodes.remove_node(node, allow_graceful=False)
 
     loser = threading.Thread(target=lose)
     loser.start()
-    curate(settings_for(manifest, tmp_path, ship_code=True), address=cluster.address)  # type: ignore[attr-defined]
+    curate(settings_for(manifest, output, ship_code=True), address=two_nodes.address)
     loser.join()
-    assert past_runs(tmp_path / "work" / "runs")[0]["result"]["deaths"] >= 1
-    assert shards(tmp_path) == reference
-    check_all_there_once(tmp_path)
+    assert past_runs(output / "work" / "runs")[0]["result"]["deaths"] >= 1
+    assert shards(output) == reference
+    check_all_there_once(output)
 
 
 @pytest.mark.slow

@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 
 import tyro
 
+from magdiff_curation.clips.foreign import index_and_describe
+from magdiff_curation.clips.location import location
 from magdiff_curation.commit import Workspace
 from magdiff_curation.config import CurationSettings, load_settings
 from magdiff_curation.pipeline import curate, say
@@ -44,7 +46,7 @@ class Options:
 class Run(Options):
     """Curate videos with captions into WebDataset shards of clips with labelled, masked subjects.
 
-    Other things to do: validate, plan, status, retry, report, repack (curate.py NAME --help).
+    Other things to do: validate, plan, status, retry, report, repack, index (curate.py NAME --help).
     """
 
     dry_run: bool = False
@@ -111,6 +113,18 @@ class Repack(Options):
         say(f"{sum(listing.num_samples)} clips are now in {len(listing.shards)} shards of {output}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Index:
+    """Index WebDataset shards that other tools wrote, so that they can be checked, ordered and read by range."""
+
+    shards: Path
+    """Folder of .tar files; their indexes and shards.json are written beside them."""
+
+    def __call__(self) -> None:
+        listing, summary = index_and_describe(location(self.shards))
+        say(f"{summary}\n{len(listing.shards)} shards are indexed in {self.shards}")
+
+
 COMMANDS: dict[str, type[Run | Validate | Plan | Status | Retry | Report | Repack]] = {
     "run": Run,
     "validate": Validate,
@@ -125,7 +139,13 @@ COMMANDS: dict[str, type[Run | Validate | Plan | Status | Retry | Report | Repac
 def main(default_config: Path) -> None:
     """Do what the command line says; a user's mistake is one line on standard error, and exit status 1."""
     arguments = sys.argv[1:]
-    name = arguments.pop(0) if arguments and arguments[0] in COMMANDS else "run"
+    name = arguments.pop(0) if arguments and arguments[0] in (*COMMANDS, "index") else "run"
+    if name == "index":
+        try:
+            tyro.cli(Index, args=arguments, prog="curate.py index")()
+        except (ValueError, OSError) as error:
+            sys.exit(f"curate: {error}")
+        return
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--config", type=Path, default=default_config)
     first.add_argument("--preset")

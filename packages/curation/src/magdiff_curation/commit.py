@@ -15,12 +15,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from magdiff_curation.clips.atomic import remove_temporaries, sha256_hex, sha256_of_file, write_atomic
-from magdiff_curation.clips.index import SHARD_LIST, ShardList, index_path, load_index, load_shard_list, save_shard_list
+from magdiff_curation.clips.atomic import (
+    read_many,
+    remove_temporaries,
+    replace_if_unchanged,
+    sha256_hex,
+    sha256_of_file,
+    write_atomic,
+)
+from magdiff_curation.clips.index import SHARD_LIST, ShardList, index_path, load_index, load_shard_list
 from magdiff_curation.clips.record import MASKS, RECORD, SUBJECT, VIDEO, Clip, ClipRecord
 from magdiff_curation.clips.shards import pack_sample, write_shard
 from magdiff_curation.duplicates import DuplicateSettings, distance, near_duplicates
 from magdiff_curation.reasons import Reason, Status
+from magdiff_curation.runs import Superseded
 from magdiff_curation.state import ClipState
 
 _EMPTY_LIST = ShardList(shards=(), index_sha256=(), num_samples=(), settings_sha256="")
@@ -154,6 +162,7 @@ def pack(
         ValueError: a clip that is packed already has come out differently: its caption, answer or box has changed.
     """
     output = workspace.output
+    seen = read_many([output / SHARD_LIST])[0] if (output / SHARD_LIST).is_file() else None
     listing, packed_keys = open_set(output, settings_sha256)
     owners: dict[str, ClipState] = {}
     decided = sorted(states, key=lambda state: state.source)
@@ -186,7 +195,8 @@ def pack(
         shards=tuple(shards), index_sha256=tuple(digests), num_samples=tuple(counts), settings_sha256=settings_sha256
     )
     check_owner()
-    save_shard_list(output, listing)
+    if listing.to_json() != seen and not replace_if_unchanged(output / SHARD_LIST, listing.to_json(), seen):
+        raise Superseded(f"{output / SHARD_LIST} has changed meanwhile: another run is at work; run again")
     gone = {state.key for state in repeats}
     for state in decided:
         if state.key in gone:  # a later run must not take it for a kept clip whose sample is gone

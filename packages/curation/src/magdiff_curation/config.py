@@ -152,8 +152,6 @@ class EngineSettings:
     """Time that a worker may take to load its models."""
     ship_code: bool = False
     """Send this package to the cluster's nodes with the run; what it depends on must be installed there."""
-    ship_models: bool = False
-    """Send models given as folders or files along, through the output's work folder, to nodes that lack them."""
     progress_seconds: float = 5.0
     """Time between two lines of progress."""
     price_per_cpu_hour: float = 0.0
@@ -273,4 +271,4 @@ def plain(value: object) -> object:
     """Return settings as JSON can hold them."""
     if isinstance(value, dict):
         return {name: plain(entry) for name, entry in value.items()}
-    return str(value) if isinstance(value, Path) else value
+    return str(value) if isinstance(value, Path) or hasattr(value, "fs") else value

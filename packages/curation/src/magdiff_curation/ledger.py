@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from magdiff_curation.clips.atomic import canonical_json, write_atomic
+from magdiff_curation.clips.atomic import canonical_json, read_many, write_atomic
 from magdiff_curation.reasons import Status
 from magdiff_curation.state import ClipState
 
@@ -44,7 +44,7 @@ def write_ledger(output: Path, states: list[ClipState]) -> dict[str, Any]:
     counts = collections.Counter(state.status for state in states)
     assert sum(counts[status] for status in Status) == len(states) == len(rows), f"inputs without an outcome: {counts}"
     if (output / LEDGER).is_file():
-        rows = {row["source"]: row for row in pq.read_table(output / LEDGER).to_pylist()} | rows
+        rows = {row["source"]: row for row in pq.read_table(_ledger_of(output)).to_pylist()} | rows
     table = pa.Table.from_pylist([rows[name] for name in sorted(rows)], schema=_SCHEMA)
     buffer = io.BytesIO()
     pq.write_table(table, buffer)
@@ -65,8 +65,12 @@ def known_fingerprints(output: Path) -> dict[str, str]:
     """Return the fingerprints of the clips that the folder's ledger holds as kept, by key."""
     if not (output / LEDGER).is_file():
         return {}
-    rows = pq.read_table(output / LEDGER, columns=["key", "status", "fingerprint"]).to_pylist()
+    rows = pq.read_table(_ledger_of(output), columns=["key", "status", "fingerprint"]).to_pylist()
     return {row["key"]: row["fingerprint"] for row in rows if row["status"] == Status.KEPT and row["fingerprint"]}
+
+
+def _ledger_of(output: Path) -> io.BytesIO:
+    return io.BytesIO(read_many([output / LEDGER])[0])
 
 
 def describe(summary: dict[str, Any], states: list[ClipState]) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from magdiff_curation.clips.atomic import canonical_json, sha256_hex, write_atomic
+from magdiff_curation.clips.atomic import canonical_json, read_many, sha256_hex, write_atomic
 
 
 class Memo:
@@ -26,7 +26,7 @@ class Memo:
     def load(self, stage: str, inputs: object) -> dict[str, Any] | None:
         """Return a result, or None where it was never made, or not with these settings."""
         try:
-            content = self._path(stage, inputs).read_bytes()
+            (content,) = read_many([self._path(stage, inputs)])
         except FileNotFoundError:
             return None
         result: dict[str, Any] = json.loads(zlib.decompress(content))

@@ -12,18 +12,19 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from magdiff_curation.clips.atomic import sha256_hex
+from magdiff_curation.clips.atomic import list_files, read_many, read_range, replace_if_unchanged, sha256_hex
 from magdiff_curation.clips.index import (
     INDEX_SUFFIX,
+    SHARD_LIST,
     SampleEntry,
     ShardError,
     ShardList,
     index_path,
     load_index,
     load_shard_list,
-    save_shard_list,
 )
 from magdiff_curation.clips.shards import write_shard
+from magdiff_curation.runs import Superseded
 
 _NAME = re.compile(r"clips-(?:r(\d+)-)?\d{6}\.tar")
 
@@ -35,11 +36,12 @@ def repack(output: Path, shard_bytes: int, check_owner: Callable[[], None] = lam
         ShardError: no set, or a damaged one; nothing has changed then.
     """
     old = load_shard_list(output)
+    (seen,) = read_many([output / SHARD_LIST])
     samples = sorted(
         ((entry, output / shard) for shard in old.shards for entry in load_index(output / shard).samples),
         key=lambda sample: sample[0].key,
     )
-    names = [_NAME.fullmatch(path.name) for path in output.glob("clips-*.tar")]
+    names = [_NAME.fullmatch(name) for name in list_files(output)]
     generation = 1 + max((int(name[1] or 0) for name in names if name), default=0)
     shards, digests, counts = [], [], []
     for number, group in enumerate(_groups(samples, shard_bytes)):
@@ -56,11 +58,12 @@ def repack(output: Path, shard_bytes: int, check_owner: Callable[[], None] = lam
         settings_sha256=old.settings_sha256,
     )
     check_owner()
-    save_shard_list(output, listing)
+    if not replace_if_unchanged(output / SHARD_LIST, listing.to_json(), seen):
+        raise Superseded(f"{output / SHARD_LIST} has changed meanwhile: another run is at work; nothing was replaced")
     listed = {name for shard in shards for name in (shard, index_path(output / shard).name)}
-    for path in [*output.glob("clips-*.tar"), *output.glob(f"clips-*{INDEX_SUFFIX}")]:
-        if path.name not in listed:
-            path.unlink()
+    for name in list_files(output):
+        if _NAME.fullmatch(name.replace(INDEX_SUFFIX, ".tar")) and name not in listed:
+            (output / name).unlink()
     return listing
 
 
@@ -76,9 +79,7 @@ def _groups(samples: list[tuple[SampleEntry, Path]], shard_bytes: int) -> Iterat
 
 
 def _copy(entry: SampleEntry, shard: Path) -> bytes:
-    with shard.open("rb") as file:
-        file.seek(entry.offset)
-        packed = file.read(entry.length)
+    packed = read_range(shard, entry.offset, entry.length)
     if sha256_hex(packed) != entry.sha256:
         raise ShardError(f"{shard} is damaged: clip {entry.key} is not what was indexed")
     return packed

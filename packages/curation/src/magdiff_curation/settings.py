@@ -11,6 +11,8 @@ from typing import Any, Literal, TypeVar
 
 import yaml
 
+from magdiff_curation.clips.location import location
+
 Settings = TypeVar("Settings")
 
 
@@ -73,7 +75,7 @@ def _convert(kind: Any, value: object, where: str) -> object:
             raise ValueError(f"{where} is {value!r}; it must have {len(entry_kinds)} entries")
         return tuple(_convert(entry, item, where) for entry, item in zip(entry_kinds, value, strict=True))
     if kind is Path and isinstance(value, str):
-        return Path(value)
+        return location(value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):

@@ -20,6 +20,7 @@ from magdiff_curation.config import CurationSettings
 from magdiff_curation.filters import check_short_side
 from magdiff_curation.normalize import canonical_rate, decode_source, probe_source
 from magdiff_curation.reasons import ClipRejected, Reason, Status
+from magdiff_curation.sources import local_copy
 from magdiff_curation.split import Shot, cut_frames, find_shots
 from magdiff_curation.state import ClipState
 
@@ -59,17 +60,17 @@ class ShotFinder:
         """Find the shots of one input and keep them for `known_shots`."""
         clip, limits = self.settings.clip, self.settings.limits
         try:
-            path = Path(state.path)
-            info = probe_source(path, limits)
-            check_short_side(info.width, info.height, self.settings.filters)
-            shots = find_shots(path, clip, limits, self.settings.split)
-            inputs = dict(zip([shot.number for shot in shots], as_inputs(state, shots, self.settings), strict=True))
-            rate = canonical_rate(info, clip)
-            good = [shot for shot in shots if not shot.too_short]
-            made = {
-                inputs[shot.number].row_id: encode(frames, rate, clip.codec)
-                for shot, frames in cut_frames(decode_source(path, info, clip, limits), rate, good)
-            }
+            with local_copy(state.path) as path:
+                info = probe_source(path, limits)
+                check_short_side(info.width, info.height, self.settings.filters)
+                shots = find_shots(path, clip, limits, self.settings.split)
+                inputs = dict(zip([shot.number for shot in shots], as_inputs(state, shots, self.settings), strict=True))
+                rate = canonical_rate(info, clip)
+                good = [shot for shot in shots if not shot.too_short]
+                made = {
+                    inputs[shot.number].row_id: encode(frames, rate, clip.codec)
+                    for shot, frames in cut_frames(decode_source(path, info, clip, limits), rate, good)
+                }
         except ClipRejected as rejection:
             self._keep(state, {"reason": rejection.reason, "detail": rejection.detail})
             return

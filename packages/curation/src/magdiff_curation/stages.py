@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from magdiff_curation.backends import Masker, new_answerer, new_captioner, new_masker
-from magdiff_curation.clips.atomic import canonical_json, sha256_hex, sha256_of_file, write_atomic
+from magdiff_curation.clips.atomic import canonical_json, read_many, sha256_hex, sha256_of_file, write_atomic
 from magdiff_curation.clips.masks import Image, Mask, area_ratio, decode_rle, encode_rle
 from magdiff_curation.clips.video import decode, encode, probe
 from magdiff_curation.commit import Workspace
@@ -389,7 +389,7 @@ def canonical_clip(state: ClipState, settings: CurationSettings) -> bytes:
 def read_if_there(path: Path) -> bytes | None:
     """Return a file's content, or None where there is none."""
     try:
-        return path.read_bytes()
+        return read_many([path])[0]
     except FileNotFoundError:
         return None
 

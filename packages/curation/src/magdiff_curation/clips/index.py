@@ -11,11 +11,12 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from magdiff_curation.clips.atomic import canonical_json, sha256_hex, write_atomic
+from magdiff_curation.clips.atomic import canonical_json, read_many, sha256_hex, write_atomic
 
 INDEX_SUFFIX = ".index.json"
 SHARD_LIST = "shards.json"
 _VERSION = 1
+_INDEXES_AT_ONCE = 64
 
 
 class ShardError(ValueError):
@@ -73,7 +74,7 @@ def load_index(shard_path: Path) -> ShardIndex:
     """
     path = index_path(shard_path)
     try:
-        value = json.loads(path.read_bytes())
+        value = json.loads(read_many([path])[0])
         if value.pop("version") != _VERSION:
             raise ShardError(f"{path} is of another version than {_VERSION}")
         samples = tuple(SampleEntry(**entry) for entry in value.pop("samples"))
@@ -100,7 +101,7 @@ def load_shard_list(directory: Path) -> ShardList:
     """
     path = directory / SHARD_LIST
     try:
-        value = json.loads(path.read_bytes())
+        value = json.loads(read_many([path])[0])
         if value.pop("version") != _VERSION:
             raise ShardError(f"{path} is of another version than {_VERSION}")
         listing = ShardList(
@@ -113,10 +114,16 @@ def load_shard_list(directory: Path) -> ShardList:
         raise ShardError(f"{directory} has no {SHARD_LIST}: not a finished set of shards") from None
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
         raise ShardError(f"{path} is damaged: {error!r}") from error
-    for shard, expected in zip(listing.shards, listing.index_sha256, strict=True):
-        index = index_path(directory / shard)
-        if not index.is_file() or sha256_hex(index.read_bytes()) != expected:
-            raise ShardError(f"{index} is missing, or not the one that {path} vouches for")
+    indexes = [index_path(directory / shard) for shard in listing.shards]
+    for start in range(0, len(indexes), _INDEXES_AT_ONCE):
+        some = slice(start, start + _INDEXES_AT_ONCE)
+        try:
+            contents = read_many(indexes[some])
+        except FileNotFoundError as error:
+            raise ShardError(f"{error.filename} is missing, and {path} vouches for it") from None
+        for index, content, expected in zip(indexes[some], contents, listing.index_sha256[some], strict=True):
+            if sha256_hex(content) != expected:
+                raise ShardError(f"{index} is not the one that {path} vouches for")
     return listing
 
 

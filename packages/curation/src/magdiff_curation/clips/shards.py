@@ -13,10 +13,13 @@ import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from magdiff_curation.clips.atomic import atomic_file, sha256_hex, write_atomic
+from magdiff_curation.clips.atomic import atomic_file, read_range, sha256_hex, write_atomic
+from magdiff_curation.clips.foreign import unpack_members
 from magdiff_curation.clips.index import SampleEntry, ShardError, ShardIndex, index_path, load_index
 from magdiff_curation.clips.record import MEMBERS, Clip
 
+MOST_SAMPLE_BYTES = 2**30
+"""Largest sample of other people's shards that is read into memory."""
 _END_OF_ARCHIVE = bytes(2 * tarfile.BLOCKSIZE)
 
 
@@ -111,24 +114,36 @@ class ShardReader:
 
     def read(self, key: str) -> Clip:
         """Return one clip."""
+        packed = self._packed(key)
+        found, members = unpack_sample(packed)
+        if found != key:
+            raise ShardError(f"{self.path}: the index calls clip {found} {key}")
+        return Clip.from_members(members)
+
+    def members(self, key: str) -> dict[str, bytes]:
+        """Return a sample's members as they are, extension -> content: for shards that are not curation's.
+
+        Raises:
+            ShardError: no such sample, a damaged one, or one of over a gibibyte.
+        """
+        return unpack_members(io.BytesIO(self._packed(key, MOST_SAMPLE_BYTES) + _END_OF_ARCHIVE), key, str(self.path))
+
+    def __iter__(self) -> Iterator[Clip]:
+        return (self.read(key) for key in self._entries)
+
+    def _packed(self, key: str, most_bytes: int | None = None) -> bytes:
         entry = self._entries.get(key)
         if entry is None:
             raise ShardError(f"{self.path} has no clip {key!r}")
+        if most_bytes is not None and entry.length > most_bytes:
+            raise ShardError(f"{self.path}: the sample {key!r} has {entry.length} bytes, over {most_bytes}")
         packed = self._read(entry.offset, entry.length)
         if sha256_hex(packed) != entry.sha256:
             raise ShardError(
                 f"{self.path} is damaged: clip {key} (bytes {entry.offset} to "
                 f"{entry.offset + entry.length}) is not what was indexed"
             )
-        found, members = unpack_sample(packed)
-        if found != key:
-            raise ShardError(f"{self.path}: the index calls clip {found} {key}")
-        return Clip.from_members(members)
-
-    def __iter__(self) -> Iterator[Clip]:
-        return (self.read(key) for key in self._entries)
+        return packed
 
     def _read(self, offset: int, length: int) -> bytes:
-        with self.path.open("rb") as file:
-            file.seek(offset)
-            return file.read(length)
+        return read_range(self.path, offset, length)
