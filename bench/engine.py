@@ -25,9 +25,10 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from magdiff_curation.commit import Workspace
 from magdiff_curation.config import CurationSettings, EngineSettings, FilterSettings, StageResources
 from magdiff_curation.engine import Engine, Pool
-from magdiff_curation.pipeline import Workspace
+from magdiff_curation.reasons import Reason
 from magdiff_curation.runs import begin
 from magdiff_curation.sources import list_inputs
 from magdiff_curation.stages import STAGES
@@ -58,8 +59,8 @@ def start_loop_worker(settings: CurationSettings, warm: list[str]) -> None:
     """Load the models by taking one clip through them."""
     global _worker
     os.nice(15)  # as Ray's workers are
-    _worker = StageWorker(tuple(STAGES), settings, begin(Workspace(settings.output).runs, ""))
-    _worker.run = type(_worker.run)(folder=settings.output / f"own-{os.getpid()}", number=1)  # type: ignore[misc]
+    own_runs = settings.output / f"runs-{os.getpid()}"  # here two workers are no two runs
+    _worker = StageWorker(tuple(STAGES), settings, begin(own_runs, ""))
     _worker.work(warm)
 
 
@@ -161,7 +162,7 @@ class QuickWorker(StageWorker):
         states = [ClipState.from_json(text) for text in texts]
         for state in states:
             state.stage, state.caption = "mask", state.caption * 4
-            state.reject("subject_lost", "made up, to end here")  # type: ignore[arg-type]
+            state.reject(Reason.SUBJECT_LOST, "made up, to end here")
             self._commit(state)
         return [state.to_json() for state in states]
 

@@ -58,7 +58,7 @@ def curate_here(settings: CurationSettings, **options: Any) -> dict[str, dict[st
     def decide(
         todo: list[ClipState], settings: CurationSettings, address: str, run: Run
     ) -> tuple[list[ClipState], dict[str, Any]]:
-        return _work(tuple(STAGES), settings, todo, run), {}
+        return _work(tuple(STAGES), settings, todo, run), {"wall_seconds": 0.0}
 
     with mock.patch.object(pipeline, "_find_shots", find_shots), mock.patch.object(pipeline, "run_on_ray", decide):
         curate(settings, **options)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from in_process import curate_here, packed_clips, products, work
 
-from magdiff_curation import normalize, pipeline, shots, split, stages
+from magdiff_curation import canonical, normalize, pipeline, shots, split, stages
 from magdiff_curation.clips.masks import Frames, Mask
 from magdiff_curation.clips.video import encode
 from magdiff_curation.commit import Workspace
@@ -167,7 +167,7 @@ def test_a_second_run_finds_the_same_inputs_and_opens_nothing(
     def open_nothing(*arguments: object, **named: object) -> None:
         raise AssertionError(f"opened {arguments}")
 
-    for module in (normalize, shots, split, stages):
+    for module in (normalize, shots, split, canonical, stages):
         for name in ("decode_source", "probe_source"):
             monkeypatch.setattr(module, name, open_nothing, raising=False)
     assert curate_here(settings) == curated
@@ -246,7 +246,7 @@ def test_a_source_that_could_not_be_read_is_looked_at_again_where_failures_are(
             raise normalize.ClipRejected(normalize.Reason.LIMIT_EXCEEDED, "ffmpeg took more than 60 s")
         return decode(*arguments, **named)
 
-    for module in (normalize, shots, stages):
+    for module in (normalize, shots, canonical):
         monkeypatch.setattr(module, "decode_source", flaky)
     assert {name: row["reason"] for name, row in curate_here(again).items()} == {"two.mp4": "limit_exceeded"}
     broken["for_now"] = False

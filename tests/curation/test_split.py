@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from magdiff_curation.canonical import _within
 from magdiff_curation.clips.masks import Frames
 from magdiff_curation.clips.video import encode
 from magdiff_curation.config import ClipSettings, LimitSettings
 from magdiff_curation.normalize import decode_source, probe_source
 from magdiff_curation.reasons import ClipRejected, Reason
 from magdiff_curation.split import Shot, SplitSettings, cut_frames, find_cuts, find_shots, shots_between
-from magdiff_curation.stages import _within
 from magdiff_curation.toyworld.scene import render, sample_scene, with_background
 
 CLIP = ClipSettings(short_side_px=64)

@@ -14,7 +14,7 @@ import pytest
 from in_process import curate_here, label_stage, packed_clips, work
 from tiny_models import save_blip2
 
-from magdiff_curation import stages
+from magdiff_curation import canonical, stages
 from magdiff_curation.clips.masks import Frames, Image, Mask
 from magdiff_curation.clips.video import decode, encode
 from magdiff_curation.commit import Workspace
@@ -25,7 +25,8 @@ from magdiff_curation.motion import MotionSettings
 from magdiff_curation.reasons import DROPPED_REASONS, ClipRejected, Reason
 from magdiff_curation.sam_track import Followed
 from magdiff_curation.sources import list_inputs
-from magdiff_curation.stages import AnswerStage, MaskStage, run_stages
+from magdiff_curation.stage_runs import run_stages
+from magdiff_curation.stages import AnswerStage, MaskStage
 from magdiff_curation.state import ClipState
 from magdiff_curation.toyworld.scene import render, sample_scene
 from magdiff_curation.vision_config import AnswerSettings, ImageTextSettings
@@ -337,7 +338,7 @@ def test_what_breaks_in_a_stage_is_that_clips_own_row(
 def test_a_span_holds_the_frames_that_its_decimals_say(span: tuple[Any, Any], expected: list[int]) -> None:
     frames = (np.full((1, 1, 3), index, np.uint8) for index in range(60))
     start, end = float(span[0]), None if span[1] is None else float(span[1])
-    assert [int(frame[0, 0, 0]) for frame in stages._within(frames, Fraction(25), start, end)] == expected
+    assert [int(frame[0, 0, 0]) for frame in canonical._within(frames, Fraction(25), start, end)] == expected
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import ray
 from object_store import object_store
 
 from magdiff_curation.clips.atomic import list_files
@@ -22,7 +23,7 @@ from magdiff_curation.clips.index import load_shard_list
 from magdiff_curation.clips.location import location
 from magdiff_curation.clips.shards import ShardReader
 from magdiff_curation.config import CurationSettings, EngineSettings, FilterSettings
-from magdiff_curation.pipeline import curate
+from magdiff_curation.pipeline import curate, runtime_environment
 from magdiff_curation.runs import past_runs
 from magdiff_curation.toyworld.dataset import DatasetSettings, write_dataset
 
@@ -106,6 +107,21 @@ def test_a_node_that_is_lost_in_the_middle_of_a_run_costs_nothing(
     assert past_runs(output / "work" / "runs")[0]["result"]["deaths"] >= 1
     assert shards(output) == reference
     check_all_there_once(output)
+
+
+@pytest.mark.slow
+def test_the_package_travels_with_the_run_where_asked(manifest: Path, tmp_path: Path) -> None:
+    def where() -> str:
+        import magdiff_curation
+
+        return str(magdiff_curation.__file__)
+
+    for ships in (False, True):
+        environment = runtime_environment(settings_for(manifest, tmp_path, ship_code=ships))
+        ray.init(address="local", num_cpus=1, include_dashboard=False, runtime_env=environment)
+        place = ray.get(ray.remote(where).remote())
+        ray.shutdown()
+        assert ("runtime_resources" in place) == ships, place
 
 
 @pytest.mark.slow

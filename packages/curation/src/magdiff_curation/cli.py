@@ -7,7 +7,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -40,6 +40,10 @@ class Options:
     def ray_address(self) -> str:
         """Where to run."""
         return self.address or os.environ.get("RAY_ADDRESS") or "local"
+
+    def __call__(self) -> None:
+        """Do it."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +129,7 @@ class Index:
         say(f"{summary}\n{len(listing.shards)} shards are indexed in {self.shards}")
 
 
-COMMANDS: dict[str, type[Run | Validate | Plan | Status | Retry | Report | Repack]] = {
+COMMANDS: dict[str, type[Options] | type[Index]] = {
     "run": Run,
     "validate": Validate,
     "plan": Plan,
@@ -133,28 +137,31 @@ COMMANDS: dict[str, type[Run | Validate | Plan | Status | Retry | Report | Repac
     "retry": Retry,
     "report": Report,
     "repack": Repack,
+    "index": Index,
 }
 
 
 def main(default_config: Path) -> None:
     """Do what the command line says; a user's mistake is one line on standard error, and exit status 1."""
     arguments = sys.argv[1:]
-    name = arguments.pop(0) if arguments and arguments[0] in (*COMMANDS, "index") else "run"
-    if name == "index":
-        try:
-            tyro.cli(Index, args=arguments, prog="curate.py index")()
-        except (ValueError, OSError) as error:
-            sys.exit(f"curate: {error}")
-        return
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--config", type=Path, default=default_config)
-    first.add_argument("--preset")
-    known = first.parse_known_args(arguments)[0]
+    name = arguments.pop(0) if arguments and arguments[0] in COMMANDS else "run"
+    command = COMMANDS[name]
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # Ray's own chatter; a clip's failure is in the ledger
     try:
-        defaults = COMMANDS[name](settings=load_settings(known.config, known.preset), config=known.config)
-        tyro.cli(COMMANDS[name], default=defaults, args=arguments, prog=f"curate.py {name}")()
+        given: dict[str, Any] = {"args": arguments, "prog": f"curate.py {name}"}
+        if issubclass(command, Options):
+            given["default"] = _defaults(command, arguments, default_config)
+        tyro.cli(command, **given)()
     except Superseded as error:
         sys.exit(f"curate: stopped: {error}")
     except (ValueError, OSError) as error:
         sys.exit(f"curate: {error}")
+
+
+def _defaults(command: type[Options], arguments: list[str], default_config: Path) -> Options:
+    """Return a subcommand with the settings of the file and preset that the command line names."""
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--config", type=Path, default=default_config)
+    first.add_argument("--preset")
+    known = first.parse_known_args(arguments)[0]
+    return command(settings=load_settings(known.config, known.preset), config=known.config)

@@ -117,6 +117,8 @@ class Engine:
         self.committed = committed
         self.attempts: dict[str, int] = {}
         self.num_retries = 0
+        self.lost: set[str] = set()
+        """Row ids of the clips that were given up, which no worker has committed."""
         self._tasks: dict[Any, Worker] = {}
         self._finished: deque[ClipState] = deque()
         self._under_way = 0
@@ -178,16 +180,8 @@ class Engine:
             if pool.backlog:
                 # One for every batch that waits; one at least may be wanted before there is room for it.
                 batches = len(pool.queue) + math.ceil(len(pool.waiting) / pool.batch_size)
-                fits = (
-                    min(
-                        free.get(kind, 0.0) / amount
-                        for kind, amount in (("CPU", pool.resources.num_cpus), ("GPU", pool.resources.num_gpus))
-                        if amount
-                    )
-                    if pool.resources.num_cpus or pool.resources.num_gpus
-                    else math.inf
-                )
-                wanted = min(batches, max(1, math.floor(fits)) - len(pool.starting))
+                fits = _room_for(pool.resources, free)
+                wanted = min(batches, max(1, fits) - len(pool.starting))
                 wanted = max(wanted, pool.resources.min_workers - count)
             for _ in range(max(0, min(wanted, pool.resources.max_workers - count))):
                 worker = Worker(actor=self.new_worker(pool), pool=pool)
@@ -316,6 +310,7 @@ class Engine:
                 times = f"{self.settings.max_attempts} times, in the end on this clip alone"
                 state.reject(Reason.WORKER_DIED, f"its worker process died {times}: {_last_line(error)}")
             state.stage = pool.names[0]
+            self.lost.add(state.row_id)
             self._finished.append(state)
 
     def _stop_the_slow(self) -> None:
@@ -337,6 +332,12 @@ def _next_batch(pool: Pool) -> list[ClipState]:
     if pool.queue:
         return pool.queue.popleft()
     return [pool.waiting.popleft() for _ in range(min(pool.batch_size, len(pool.waiting)))]
+
+
+def _room_for(resources: StageResources, free: Mapping[str, float]) -> int:
+    """Return how many more workers the cluster has room for; those that reserve nothing, one at a time."""
+    wanted = {"CPU": resources.num_cpus, "GPU": resources.num_gpus}
+    return min((math.floor(free.get(kind, 0.0) / amount) for kind, amount in wanted.items() if amount), default=1)
 
 
 def _last_line(error: Exception) -> str:

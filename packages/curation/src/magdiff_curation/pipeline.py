@@ -25,7 +25,7 @@ from magdiff_curation.engine import Engine, EngineError, Pool, pools_for
 from magdiff_curation.ledger import describe, known_fingerprints, write_ledger
 from magdiff_curation.overview import write_overview
 from magdiff_curation.progress import Progress
-from magdiff_curation.reasons import Reason, Status
+from magdiff_curation.reasons import Status
 from magdiff_curation.report import write_report
 from magdiff_curation.runs import Run, begin
 from magdiff_curation.shots import known_shots, not_split
@@ -33,9 +33,6 @@ from magdiff_curation.sources import list_inputs
 from magdiff_curation.stages import STAGES, next_stage
 from magdiff_curation.state import ClipState
 from magdiff_curation.worker import SHOTS, StageWorker
-
-ENGINE_REASONS = (Reason.WORKER_DIED, Reason.LIMIT_EXCEEDED)
-"""What the engine decides, so that no worker has committed it."""
 
 
 def curate(
@@ -137,14 +134,19 @@ def check_installed(settings: CurationSettings) -> None:
             raise ValueError(f"{name} is not installed: {remedy}")
 
 
+def runtime_environment(settings: CurationSettings) -> dict[str, Any] | None:
+    """Return what Ray is to give to workers: this package, where it is to travel with the run."""
+    return {"py_modules": [str(Path(__file__).parent)]} if settings.engine.ship_code else None
+
+
 @contextmanager
 def _ray(settings: CurationSettings, address: str) -> Iterator[None]:
     """Connect to a Ray; what it raises becomes a ValueError that says what is left."""
     import ray
 
-    package = str(Path(__file__).parent)
-    environment = {"py_modules": [package]} if settings.engine.ship_code else {}
-    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=environment or None)
+    ray.init(
+        address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=runtime_environment(settings)
+    )
     try:
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         wanted = max(getattr(settings.engine, stage).num_gpus for stage in STAGES)
@@ -210,9 +212,8 @@ def run_on_ray(
         engine = Engine(pools, _actors(settings, run), route, settings.engine, known)
         progress = Progress(len(todo), settings.engine, pools, run)
         for state in engine.run(todo):
-            if not state.status:  # committed by its worker, which sends it on undecided only if it has passed all
-                raise AssertionError(f"{state.source} came back undecided")
-            if state.reason in ENGINE_REASONS and known(state) is None:
+            assert state.status, f"{state.source} came back undecided"
+            if state.row_id in engine.lost:
                 commit(workspace, state)
             done.append(state)
             progress.count(state)

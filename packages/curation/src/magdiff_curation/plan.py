@@ -10,6 +10,7 @@ from pathlib import Path
 
 from magdiff_curation.backends import check_models
 from magdiff_curation.clips.atomic import list_files, write_atomic
+from magdiff_curation.clips.index import SHARD_LIST, load_shard_list
 from magdiff_curation.commit import Workspace, open_set
 from magdiff_curation.config import CurationSettings
 from magdiff_curation.normalize import ffmpeg_version
@@ -67,7 +68,7 @@ def plan(settings: CurationSettings, address: str, sample: int) -> dict[str, flo
 
     Returns:
         for each input: `seconds.<stage>`, `cpu_seconds`, `gpu_seconds`; `kept_share`; `bytes_per_kept_clip`; and for
-        all that is left to do: `hours` on this Ray, `cpu_hours`, `gpu_hours`, `gigabytes`.
+        all that is left to do: `cpu_hours`, `gpu_hours`, `gigabytes`.
     """
     check_installed(settings)
     check_models(settings.answer, settings.mask)
@@ -132,15 +133,6 @@ def status(output: Path, work: Path | None = None) -> dict[str, int]:
         say(f"run {past['number']}, begun {past['started']} on {past['host']} (process {past['pid']}): {state}")
     if "result" not in runs[-1] and "progress" in runs[-1]:
         say(f"last heard of at {runs[-1]['progress']['at']}: {runs[-1]['progress']['line']}")
-    packed = 0
-    if (output / "shards.json").is_file():
-        packed = sum(open_set_counts(output))
+    packed = sum(load_shard_list(output).num_samples) if (output / SHARD_LIST).is_file() else 0
     say(f"{len(outcomes)} outcomes are committed, {packed} clips are in shards")
     return {"outcomes": len(outcomes), "packed": packed}
-
-
-def open_set_counts(output: Path) -> tuple[int, ...]:
-    """Return how many clips each shard of a set holds."""
-    from magdiff_curation.clips.index import load_shard_list
-
-    return load_shard_list(output).num_samples

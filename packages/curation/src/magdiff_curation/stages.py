@@ -10,22 +10,16 @@ does no harm.
 from __future__ import annotations
 
 import functools
-import logging
-import math
-import os
-import time
-import traceback
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from fractions import Fraction
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from magdiff_curation.backends import Masker, new_answerer, new_captioner, new_masker
-from magdiff_curation.clips.atomic import canonical_json, read_many, sha256_hex, sha256_of_file, write_atomic
-from magdiff_curation.clips.masks import Image, Mask, area_ratio, decode_rle, encode_rle
-from magdiff_curation.clips.video import decode, encode, probe
+from magdiff_curation.canonical import canonical_clip, check_length, clip_key, encode_span, read_if_there, span_of
+from magdiff_curation.clips.atomic import canonical_json, sha256_of_file, write_atomic
+from magdiff_curation.clips.masks import Mask, area_ratio, decode_rle, encode_rle
+from magdiff_curation.clips.video import decode, probe
 from magdiff_curation.commit import Workspace
 from magdiff_curation.config import CurationSettings
 from magdiff_curation.duplicates import fingerprint
@@ -38,14 +32,9 @@ from magdiff_curation.filters import (
 )
 from magdiff_curation.foreground import AnswerRequest, Captioner, ForegroundAnswerer
 from magdiff_curation.grounding import GroundingRequest
-from magdiff_curation.memo import Memo
 from magdiff_curation.motion import Motion, check_motion, measure_motion
 from magdiff_curation.normalize import (
-    SourceInfo,
-    canonical_rate,
-    canonical_size,
     check_decoded_size,
-    decode_source,
     ffmpeg_version,
     probe_source,
 )
@@ -56,8 +45,6 @@ from magdiff_curation.state import ClipState
 if TYPE_CHECKING:
     from magdiff_curation.embedder import SentenceEmbedder
     from magdiff_curation.nouns import NounExtractor
-
-_LOG = logging.getLogger(__name__)
 
 
 class Stage(Protocol):
@@ -350,186 +337,3 @@ def one_thread() -> None:
     import cv2
 
     cv2.setNumThreads(1)
-
-
-def span_of(state: ClipState, settings: CurationSettings) -> tuple[float, float | None]:
-    """Return the span of its source that an input asks for, in seconds."""
-    start, end = state.fields.get(settings.start_column, 0), state.fields.get(settings.end_column)
-    try:
-        begin, stop = float(start), None if end is None else float(end)
-    except (TypeError, ValueError):
-        begin, stop = -1.0, None
-    if not 0 <= begin < math.inf or (stop is not None and not begin < stop < math.inf):
-        raise ClipRejected(Reason.SPAN_UNUSABLE, f"the span {start!r} to {end!r} is not two seconds in order")
-    return begin, stop
-
-
-def check_length(state: ClipState, info: SourceInfo, settings: CurationSettings) -> None:
-    """Drop a clip that is longer than the limit, or larger than a worker may hold, before it is decoded."""
-    limits = settings.limits
-    seconds = min(info.duration_seconds, state.end_seconds or math.inf) - state.start_seconds
-    if seconds > limits.max_seconds:
-        remedy = "give spans, or set split.max_shot_seconds"
-        raise ClipRejected(Reason.TOO_LONG, f"{seconds:g} s is over {limits.max_seconds:g} s: {remedy}")
-    num_frames = math.ceil(seconds * canonical_rate(info, settings.clip))
-    check_decoded_size(num_frames, *canonical_size(info, settings.clip), limits)
-
-
-def canonical_clip(state: ClipState, settings: CurationSettings) -> bytes:
-    """Return the bytes of a clip that normalize has made, made again where an earlier run has cleared them away."""
-    path = Workspace(settings.output, settings.work).video(state.row_id)
-    video = read_if_there(path)
-    if video is None:
-        with local_copy(state.path) as source:
-            video = encode_span(source, probe_source(source, settings.limits), state, settings)
-        write_atomic(path, video)
-    return video
-
-
-def read_if_there(path: Path) -> bytes | None:
-    """Return a file's content, or None where there is none."""
-    try:
-        return read_many([path])[0]
-    except FileNotFoundError:
-        return None
-
-
-def encode_span(path: Path, info: SourceInfo, state: ClipState, settings: CurationSettings) -> bytes:
-    """Return a source's span as the bytes of a canonical clip."""
-    rate = canonical_rate(info, settings.clip)
-    try:
-        frames = decode_source(path, info, settings.clip, settings.limits)
-        return encode(_within(frames, rate, state.start_seconds, state.end_seconds), rate, settings.clip.codec)
-    except ValueError as error:
-        raise ClipRejected(Reason.SOURCE_UNREADABLE, str(error)) from error
-
-
-def clip_key(source_sha256: str, start_seconds: float, end_seconds: float | None, settings: CurationSettings) -> str:
-    """Return a clip's key: the hash of the source's bytes, the span in it and the settings that shape the clip."""
-    codec = settings.clip.codec
-    shape: list[object] = [settings.clip.short_side_px, settings.clip.max_frame_rate]
-    shape += [codec.constant_rate_factor, codec.preset, codec.group_of_pictures]
-    return sha256_hex(canonical_json([source_sha256, start_seconds, end_seconds, shape]))[:32]
-
-
-def _within(
-    frames: Iterator[Image], rate: Fraction, start_seconds: float, end_seconds: float | None
-) -> Iterator[Image]:
-    # As decimals: the float 0.4 lies after the frame at 2/5 s.
-    start, end = Fraction(str(start_seconds)), None if end_seconds is None else Fraction(str(end_seconds))
-    # The source is read to its end even so: only then is it known to be whole.
-    for index, frame in enumerate(frames):
-        seconds = index / rate
-        if start <= seconds and (end is None or seconds < end):
-            yield frame
-
-
-def run_stages(
-    stages: Mapping[str, Stage],
-    states: Sequence[ClipState],
-    memo: Memo | None = None,
-    own: Collection[str] | None = None,
-    num_gpus: float = 0.0,
-) -> None:
-    """Take clips through stages, as far as results are known or may be computed here.
-
-    Args:
-        stages: the stages by name, in order.
-        states: the clips; they are changed in place.
-        memo: results of earlier runs, and where to keep new ones.
-        own: stages whose results may be computed here; all, if not given.
-        num_gpus: the share of a GPU that this worker reserves, for the accounts.
-    """
-    for name, stage in stages.items():
-        computes = own is None or name in own
-        waiting = [state for state in states if not state.status and (own is None or next_stage(state) == name)]
-        if isinstance(stage, AnswerStage) and computes and len(waiting) > 1:
-            _prepare(stage, [state for state in waiting if memo is None or not memo.load(name, stage.inputs(state))])
-        for state in waiting:
-            run_stage(name, stage, state, memo, computes, num_gpus)
-
-
-def run_stage(
-    name: str,
-    stage: Stage,
-    state: ClipState,
-    memo: Memo | None = None,
-    computes: bool = True,
-    num_gpus: float = 0.0,
-) -> None:
-    """Take one clip through one stage, if its result is known or may be computed: what it raises decides the clip."""
-    if state.status:
-        return
-    before, times = state.stage, _Times()
-    try:
-        inputs = stage.inputs(state)
-        result = memo.load(name, inputs) if memo else None
-        if result is not None:
-            state.reused.append(name)
-        elif not computes:
-            return
-        state.stage = name
-        if result is None:
-            _load(name, stage)
-            times = _Times()
-            result = stage.compute(state)
-            result["seconds"], result["cpu_seconds"] = times.taken()
-            result["gpu_seconds"] = round(result["seconds"] * num_gpus, 4)
-            if memo:
-                memo.store(name, inputs, result)
-        for cost in ("seconds", "cpu_seconds", "gpu_seconds"):
-            account = getattr(state, cost)
-            account[name] = round(account.get(name, 0.0) + result[cost], 4)
-        stage.apply(state, result)
-    except ClipRejected as rejection:
-        state.stage = name
-        state.status, state.reason, state.detail = rejection.status, rejection.reason, rejection.detail
-    except LoadError:
-        state.stage = before
-        raise
-    except Exception as error:  # a bug or a full disk: this clip's row says so, the others go on
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        state.stage, state.status, state.reason = name, Status.FAILED, Reason.INTERNAL_ERROR
-        state.detail = f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
-    if name not in state.seconds and state.status:
-        state.seconds[name], state.cpu_seconds[name] = times.taken()
-
-
-class LoadError(RuntimeError):
-    """A worker cannot load a stage's models: no clip's fault, and no use in going on."""
-
-
-def _load(name: str, stage: Stage) -> None:
-    try:
-        stage.load()
-    except Exception as error:
-        raise LoadError(f"{name} cannot load its models: {type(error).__name__}: {error}") from error
-
-
-def _prepare(stage: AnswerStage, waiting: Sequence[ClipState]) -> None:
-    if len(waiting) < 2:
-        return
-    _load("answer", stage)
-    times = _Times()
-    try:
-        stage.prepare(waiting)
-    except Exception as error:  # what goes wrong comes up again, by name, when each is asked for alone
-        _LOG.warning("a batch of %d answers failed, asking one by one: %s", len(waiting), error)
-    wall, cpu = times.taken()
-    for state in waiting:
-        state.seconds["answer"] = wall / len(waiting)
-        state.cpu_seconds["answer"] = cpu / len(waiting)
-
-
-class _Times:
-    """Wall and processor time since it was made, this process and its ended children together."""
-
-    def __init__(self) -> None:
-        self._wall, self._cpu = time.monotonic(), self._used()
-
-    def taken(self) -> tuple[float, float]:
-        return round(time.monotonic() - self._wall, 4), round(self._used() - self._cpu, 4)
-
-    @staticmethod
-    def _used() -> float:
-        return sum(os.times()[:4])

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 
+from magdiff_curation.canonical import canonical_clip
 from magdiff_curation.commit import Workspace, commit
 from magdiff_curation.config import CurationSettings
 from magdiff_curation.memo import Memo
 from magdiff_curation.reasons import ClipRejected
 from magdiff_curation.runs import Run
 from magdiff_curation.shots import ShotFinder
-from magdiff_curation.stages import STAGES, canonical_clip, next_stage, run_stages
+from magdiff_curation.stage_runs import run_stages
+from magdiff_curation.stages import STAGES, next_stage
 from magdiff_curation.state import ClipState
 
 SHOTS = "shots"
@@ -27,17 +29,16 @@ class StageWorker:
         self, names: tuple[str, ...], settings: CurationSettings, run: Run | None = None, num_gpus: float = 0.0
     ) -> None:
         """Prepare to compute the stages `names`, to commit for `run` (without one, nothing is committed)."""
-        if not num_gpus and run is not None:  # Ray leaves all GPUs in sight of workers that reserve none
-            os.environ["CUDA_VISIBLE_DEVICES"] = ""
         self.names, self.settings, self.run, self.num_gpus = names, settings, run, num_gpus
         self.workspace = Workspace(settings.output, settings.work)
         self.memo = Memo(self.workspace.results, {name: settings.stage_sha256(name) for name in STAGES})
         self.stages = {name: stage(settings) for name, stage in STAGES.items()}
         self.find_shots = ShotFinder(settings) if SHOTS in names else None
 
-    def ready(self) -> int:
-        """Say that this worker has started, and as which process."""
-        return os.getpid()
+    def ready(self) -> None:
+        """Answer, once this has started as a Ray worker."""
+        if not self.num_gpus:  # Ray leaves all GPUs in sight of workers that reserve none
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
     def work(self, texts: list[str]) -> list[str]:
         """Take clips, as JSON, as far as they get here, and return them as JSON."""
@@ -45,13 +46,12 @@ class StageWorker:
         if self.find_shots is not None:
             for state in states:
                 self.find_shots(state)
-        else:
-            run_stages(self.stages, states, self.memo, self.names, self.num_gpus)
-        if self.run is not None and self.find_shots is None:
-            for state in states:
-                if state.status or next_stage(state) is None:
-                    self.run.check()
-                    self._commit(state)
+            return [state.to_json() for state in states]
+        run_stages(self.stages, states, self.memo, self.names, self.num_gpus)
+        for state in states:
+            if self.run is not None and (state.status or next_stage(state) is None):
+                self.run.check()
+                self._commit(state)
         return [state.to_json() for state in states]
 
     def _commit(self, state: ClipState) -> None:
