@@ -9,10 +9,15 @@ from unittest import mock
 import pytest
 from in_process import curate_here, packed_clips, products
 
+from magdiff_curation import worker
+from magdiff_curation.commit import Workspace
 from magdiff_curation.config import CurationSettings, FilterSettings, LabelSettings
 from magdiff_curation.runs import Superseded, begin, past_runs
-from magdiff_curation.stages import AnswerStage, LabelStage, MaskStage, NormalizeStage
+from magdiff_curation.sources import list_inputs
+from magdiff_curation.stages import STAGES, AnswerStage, LabelStage, MaskStage, NormalizeStage
+from magdiff_curation.state import ClipState
 from magdiff_curation.toyworld.dataset import DatasetSettings, write_dataset
+from magdiff_curation.worker import StageWorker
 
 MODELS = (NormalizeStage, AnswerStage, LabelStage, MaskStage)
 
@@ -80,6 +85,31 @@ def test_the_later_run_owns_the_output(tmp_path: Path) -> None:
         early.check()
     later.note("result", {"kept": 3})
     assert [run.get("result") for run in past_runs(tmp_path / "work" / "runs")] == [None, {"kept": 3}]
+
+
+def test_a_clip_that_a_left_over_worker_commits_first_is_taken_as_that_one_left_it(
+    first: CurationSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = replace(first, output=tmp_path, limit=1)
+    workspace, texts = Workspace(tmp_path), [state.to_json() for state in list_inputs(settings)]
+    run = begin(workspace.runs, "")
+    orphan, ours = (StageWorker(tuple(STAGES), settings, run) for _ in range(2))
+    commit = worker.commit
+
+    def too_late(workspace: Workspace, state: ClipState) -> None:
+        monkeypatch.setattr(worker, "commit", commit)
+        orphan.work(texts)
+        commit(workspace, state)
+
+    monkeypatch.setattr(worker, "commit", too_late)
+    (done,) = [ClipState.from_json(text) for text in ours.work(texts)]
+    assert done.status == "kept"
+    assert workspace.sample(done.row_id).is_file()
+    workspace.outcome(done.row_id).unlink()
+    workspace.sample(done.row_id).unlink()
+    monkeypatch.setattr(worker, "commit", lambda *_: (_ for _ in ()).throw(FileNotFoundError("a real loss")))
+    with pytest.raises(FileNotFoundError, match="a real loss"):
+        ours.work(texts)
 
 
 def test_two_who_begin_at_once_get_different_numbers(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from magdiff_curation.canonical import canonical_clip
-from magdiff_curation.commit import Workspace, commit
+from magdiff_curation.commit import Workspace, commit, committed
 from magdiff_curation.config import CurationSettings
 from magdiff_curation.memo import Memo
 from magdiff_curation.reasons import ClipRejected
@@ -48,16 +48,24 @@ class StageWorker:
                 self.find_shots(state)
             return [state.to_json() for state in states]
         run_stages(self.stages, states, self.memo, self.names, self.num_gpus)
-        for state in states:
+        for number, state in enumerate(states):
             if self.run is not None and (state.status or next_stage(state) is None):
                 self.run.check()
-                self._commit(state)
+                states[number] = self._commit(state)
         return [state.to_json() for state in states]
 
-    def _commit(self, state: ClipState) -> None:
+    def _commit(self, state: ClipState) -> ClipState:
         if not state.status:
             try:
                 canonical_clip(state, self.settings)  # where all was remembered, the clip itself is not there
             except ClipRejected as rejection:
                 state.reject(rejection.reason, rejection.detail)
-        commit(self.workspace, state)
+        try:
+            commit(self.workspace, state)
+        except FileNotFoundError:
+            # A worker that outlived its driver had the same clip in hand, committed it, and cleared its files away.
+            past = committed(self.workspace, state, {})
+            if past is None:
+                raise
+            return past
+        return state
