@@ -1,15 +1,18 @@
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from object_store import object_store
 
 from magdiff_curation import commit as commit_module
 from magdiff_curation.clips.index import load_shard_list
+from magdiff_curation.clips.location import location
 from magdiff_curation.clips.masks import encode_rle
 from magdiff_curation.clips.shards import ShardReader
 from magdiff_curation.clips.video import encode
-from magdiff_curation.commit import Workspace, commit, committed, open_set, pack
+from magdiff_curation.commit import Workspace, all_committed, commit, open_set, pack
 from magdiff_curation.duplicates import DuplicateSettings
 from magdiff_curation.state import ClipState
 from magdiff_curation.toyworld.scene import render, sample_scene
@@ -35,9 +38,9 @@ def kept(output: Path, name: str, key: str, caption: str = "a fish", fingerprint
 def of_earlier_runs(output: Path, states: list[ClipState]) -> list[ClipState]:
     """Return the states as a later run finds them; fails where it would do one of them again."""
     _, packed_keys = open_set(output, "s")
-    found = [committed(Workspace(output), replace(state), packed_keys) for state in states]
-    assert None not in found
-    return [state for state in found if state is not None]
+    found = all_committed(Workspace(output), states, packed_keys)
+    assert len(found) == len(states)
+    return found
 
 
 def reasons(states: list[ClipState]) -> dict[str, str]:
@@ -186,3 +189,28 @@ def test_a_clip_that_looks_like_one_that_another_run_packed_is_dropped(tmp_path:
     (decided,) = pack(Workspace(tmp_path), [second], "s", 10**9, phash, {"k1": looks["k1"]})
     assert decided.reason == "near_duplicate"
     assert "the packed clip k1" in decided.detail
+
+
+def test_on_s3_a_later_run_asks_for_nothing_but_lists_and_contents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import s3fs
+
+    asked: Counter[str] = Counter()
+    call = s3fs.S3FileSystem._call_s3
+
+    async def counted(self: s3fs.S3FileSystem, method: str, *arguments: object, **options: object) -> object:
+        asked[method] += 1
+        return await call(self, method, *arguments, **options)
+
+    with object_store() as url:
+        output = location(url + "/curated")
+        states = [kept(output, name, name) for name in "abc"]
+        monkeypatch.setattr(s3fs.S3FileSystem, "_call_s3", counted)
+        assert len(all_committed(Workspace(output), states, {})) == 3
+        assert asked == {"list_objects_v2": 2, "get_object": 3}
+        asked.clear()
+        pack(Workspace(output), states, "s", 10**9)
+        assert (asked["get_object"], asked["delete_objects"], asked["delete_object"]) == (4, 1, 0)
+        assert packed(output) == ["a", "b", "c"]
+        assert not Workspace(output).samples()

@@ -22,7 +22,7 @@ from magdiff_curation.grounding import GroundingRequest
 from magdiff_curation.normalize import decode_source, probe_source
 from magdiff_curation.reasons import ClipRejected, Reason
 from magdiff_curation.sam_track import Followed
-from magdiff_curation.shots import ShotFinder, as_inputs, known_shots
+from magdiff_curation.shots import ShotFinder, as_inputs, known_shots, read_shots
 from magdiff_curation.sources import list_inputs
 from magdiff_curation.split import Shot, SplitSettings
 from magdiff_curation.state import ClipState
@@ -185,7 +185,7 @@ def test_the_clips_wait_where_normalizing_finds_them(settings: CurationSettings,
     elsewhere = replace(settings, output=tmp_path)
     (state,) = (state for state in list_inputs(elsewhere) if state.source == "two.mp4")
     work(("shots",), elsewhere, [state])
-    children = known_shots(state, elsewhere)
+    children = known_shots(state, elsewhere, read_shots([state], elsewhere))
     assert children is not None
     assert [child.source for child in children] == ["two.mp4@1", "two.mp4@2"]
     videos = [Workspace(tmp_path).video(child.row_id).read_bytes() for child in children]
@@ -200,14 +200,14 @@ def test_the_clips_wait_where_normalizing_finds_them(settings: CurationSettings,
 def test_without_splitting_a_source_is_one_input_whatever_its_cuts(settings: CurationSettings, tmp_path: Path) -> None:
     unsplit = replace(settings, output=tmp_path, split=SplitSettings())
     for state in list_inputs(unsplit):
-        assert known_shots(state, unsplit) == [state]
+        assert known_shots(state, unsplit, read_shots([state], unsplit)) == [state]
 
 
 def test_long_shots_become_pieces_without_a_detector(settings: CurationSettings, tmp_path: Path) -> None:
     pieces = replace(settings, output=tmp_path, split=SplitSettings(max_shot_seconds=1.0))
     state = next(state for state in list_inputs(pieces) if state.source == "one.mp4")
     work(("shots",), pieces, [state])
-    children = known_shots(state, pieces)
+    children = known_shots(state, pieces, read_shots([state], pieces))
     assert children is not None
     videos = [Workspace(tmp_path).video(child.row_id).read_bytes() for child in children]
     assert videos == [encoded(settings, "one.mp4", slice(0, 20)), encoded(settings, "one.mp4", slice(20, 40))]
@@ -275,9 +275,9 @@ def test_a_source_that_ran_out_of_time_never_becomes_one_clip_across_its_cuts(
 
     monkeypatch.setattr("magdiff_curation.shots.find_shots", times_out)
     ShotFinder(elsewhere)(state)
-    (known,) = known_shots(state, elsewhere) or []
+    (known,) = known_shots(state, elsewhere, read_shots([state], elsewhere)) or []
     assert (known.source, known.status, known.reason, known.stage) == ("two.mp4", "failed", "limit_exceeded", "shots")
-    assert known_shots(state, elsewhere, again=True) is None
+    assert known_shots(state, elsewhere, read_shots([state], elsewhere), again=True) is None
 
 
 def test_a_source_that_is_too_small_is_not_decoded_for_its_shots(
@@ -287,5 +287,5 @@ def test_a_source_that_is_too_small_is_not_decoded_for_its_shots(
     state = next(state for state in list_inputs(strict) if state.source == "two.mp4")
     monkeypatch.setattr("magdiff_curation.shots.find_shots", None)
     ShotFinder(strict)(state)
-    (known,) = known_shots(state, strict) or []
+    (known,) = known_shots(state, strict, read_shots([state], strict)) or []
     assert (known.status, known.reason) == ("dropped", "short_side_too_small")

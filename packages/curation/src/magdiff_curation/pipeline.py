@@ -19,7 +19,7 @@ from typing import Any
 
 from magdiff_curation.backends import check_models
 from magdiff_curation.clips.atomic import write_atomic
-from magdiff_curation.commit import Workspace, commit, committed, open_set, pack
+from magdiff_curation.commit import Workspace, all_committed, commit, committed, open_set, pack
 from magdiff_curation.config import CurationSettings, plain
 from magdiff_curation.engine import Engine, EngineError, Pool, pools_for
 from magdiff_curation.ledger import describe, known_fingerprints, write_ledger
@@ -28,7 +28,7 @@ from magdiff_curation.progress import Progress
 from magdiff_curation.reasons import Status
 from magdiff_curation.report import write_report
 from magdiff_curation.runs import Run, begin
-from magdiff_curation.shots import known_shots, not_split
+from magdiff_curation.shots import known_shots, not_split, read_shots
 from magdiff_curation.sources import list_inputs
 from magdiff_curation.stages import STAGES, next_stage
 from magdiff_curation.state import ClipState
@@ -92,18 +92,20 @@ def find_work(
     """
     workspace = Workspace(settings.output, settings.work)
     _, packed_keys = open_set(settings.output, settings.result_sha256())
-    unsplit = [state for state in states if known_shots(state, settings, again=retry_errors) is None]
+    shots = read_shots(states, settings)
+    unsplit = [state for state in states if known_shots(state, settings, shots, again=retry_errors) is None]
     if unsplit and run is not None:
         _find_shots(unsplit, settings, address, run)
+        shots = read_shots(states, settings)
     elif unsplit:
         say(f"dry run: would first look for the shots of {len(unsplit)} inputs; each shot is then an input")
     states = [
         shot
         for state in states
-        for shot in known_shots(state, settings) or [state if run is None else not_split(state)]
+        for shot in known_shots(state, settings, shots) or [state if run is None else not_split(state)]
     ]
-    known = [committed(workspace, state, packed_keys) for state in states]
-    done = [past for past in known if past and not (retry_errors and past.status == Status.FAILED)]
+    known = all_committed(workspace, states, packed_keys)
+    done = [past for past in known if not (retry_errors and past.status == Status.FAILED)]
     finished = {past.row_id for past in done}
     return states, done, [state for state in states if state.row_id not in finished]
 
@@ -204,7 +206,7 @@ def run_on_ray(
         return None if state.status or next_stage(state) is None else pool_of[str(next_stage(state))]
 
     def known(state: ClipState) -> ClipState | None:
-        past = committed(workspace, state, {})
+        past = committed(workspace, state)
         return past if past and past.status != Status.FAILED else None
 
     done: list[ClipState] = []

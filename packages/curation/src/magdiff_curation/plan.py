@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from magdiff_curation.backends import check_models
-from magdiff_curation.clips.atomic import list_files, write_atomic
+from magdiff_curation.clips.atomic import write_atomic
 from magdiff_curation.clips.index import SHARD_LIST, load_shard_list
 from magdiff_curation.commit import Workspace, open_set
 from magdiff_curation.config import CurationSettings
@@ -112,8 +112,8 @@ def _figures(
         figures[f"seconds.{name}"] * getattr(settings.engine, name).num_gpus for name in STAGES
     )
     figures["kept_share"] = len(kept) / count
-    waiting = [workspace.sample(state.row_id) for state in kept]
-    sizes = [path.stat().st_size for path in waiting if path.is_file()]
+    samples = workspace.samples()
+    sizes = [samples[state.row_id] for state in kept if state.row_id in samples]
     figures["bytes_per_kept_clip"] = sum(sizes) / len(sizes) if sizes else 0.0
     figures["cpu_hours"] = figures["cpu_seconds"] * left / 3600
     figures["gpu_hours"] = figures["gpu_seconds"] * left / 3600
@@ -124,7 +124,7 @@ def _figures(
 def status(output: Path, work: Path | None = None) -> dict[str, int]:
     """Say how far the runs into an output folder have come, without disturbing them."""
     workspace = Workspace(output, work)
-    outcomes = list_files(workspace.folder / "outcomes")
+    outcomes = workspace.outcomes()
     runs = past_runs(workspace.runs)
     if not runs:
         raise ValueError(f"{output} has seen no run yet")

@@ -10,10 +10,10 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from magdiff_curation.clips.atomic import canonical_json, sha256_hex, write_atomic
+from magdiff_curation.clips.atomic import canonical_json, list_files, read_many, sha256_hex, write_atomic
 from magdiff_curation.clips.video import encode
 from magdiff_curation.commit import Workspace
 from magdiff_curation.config import CurationSettings
@@ -33,17 +33,27 @@ def is_split(state: ClipState, settings: CurationSettings) -> bool:
     return settings.split != type(settings.split)() and not any(column in state.fields for column in spans)
 
 
-def known_shots(state: ClipState, settings: CurationSettings, again: bool = False) -> list[ClipState] | None:
+def read_shots(states: Sequence[ClipState], settings: CurationSettings) -> dict[str, bytes]:
+    """Return what is kept of the inputs' shots, by row id: one listing, then many files at a time."""
+    paths = {state.row_id: _shots_path(state, settings) for state in states if is_split(state, settings)}
+    there = list_files(Workspace(settings.output, settings.work).folder / "shots") if paths else {}
+    paths = {row_id: path for row_id, path in paths.items() if path.name in there}
+    return dict(zip(paths, read_many(list(paths.values())), strict=True))
+
+
+def known_shots(
+    state: ClipState, settings: CurationSettings, kept: Mapping[str, bytes], again: bool = False
+) -> list[ClipState] | None:
     """Return an input's shots as inputs, or None where they have not been found yet.
 
-    With `again` also None where they were looked for and the source could not be read.
+    `kept` is what `read_shots` found. With `again` also None where they were looked for and the source could not be
+    read.
     """
     if not is_split(state, settings):
         return [state]
-    path = _shots_path(state, settings)
-    if not path.is_file():
+    if state.row_id not in kept:
         return None
-    found = json.loads(path.read_bytes())
+    found = json.loads(kept[state.row_id])
     if isinstance(found, dict):
         rejection = ClipRejected(Reason(found["reason"]), found["detail"])
         return None if again and rejection.status == Status.FAILED else [decided(state, rejection)]
@@ -57,7 +67,7 @@ class ShotFinder:
         self.settings, self.workspace = settings, Workspace(settings.output, settings.work)
 
     def __call__(self, state: ClipState) -> None:
-        """Find the shots of one input and keep them for `known_shots`."""
+        """Find the shots of one input and keep them for `read_shots`."""
         clip, limits = self.settings.clip, self.settings.limits
         try:
             with local_copy(state.path) as path:

@@ -64,7 +64,7 @@ class StageWorker:
             commit(self.workspace, state)
         except FileNotFoundError:
             # A worker that outlived its driver had the same clip in hand, committed it, and cleared its files away.
-            past = committed(self.workspace, state, {})
+            past = committed(self.workspace, state)
             if past is None:
                 raise
             return past

@@ -107,6 +107,15 @@ def read_many(paths: Sequence[Path]) -> list[bytes]:
     return [path.read_bytes() for path in paths]
 
 
+def remove_many(paths: Sequence[Path]) -> None:
+    """Delete files that may be gone already; those of one object store a thousand a request."""
+    if paths and is_remote(paths[0]):
+        stores.remove_many(paths)
+        return
+    for path in paths:
+        path.unlink(missing_ok=True)
+
+
 def read_range(path: Path, offset: int, length: int) -> bytes:
     """Return `length` bytes of a file from `offset` on, without fetching the rest."""
     if is_remote(path):

@@ -19,6 +19,7 @@ BUCKET = re.compile(r"[A-Za-z0-9._-]{3,255}")
 _CONFLICTS = frozenset({"409", "ConditionalRequestConflict", "OperationAborted"})
 _REFUSALS = frozenset({"412", "PreconditionFailed", "NoSuchKey"})
 _TRIES = 6
+_MOST_DELETED = 1000  # that S3 takes in one request
 
 
 def put(path: Path, content: bytes) -> None:
@@ -67,6 +68,16 @@ def get_many(paths: Sequence[Path]) -> list[bytes]:
             with _named(path):
                 raise content
     return list(found)
+
+
+def remove_many(paths: Sequence[Path]) -> None:
+    """Delete objects of one bucket, which may be gone already."""
+    from fsspec.asyn import sync
+
+    store, keys = _store(paths[0])[0], [_store(path)[1] for path in paths]
+    with _named(paths[0]):
+        for first in range(0, len(keys), _MOST_DELETED):  # rm would take * and ? in names for patterns
+            sync(store.loop, store._bulk_delete, keys[first : first + _MOST_DELETED])
 
 
 def get_range(path: Path, offset: int, length: int) -> bytes:
