@@ -19,6 +19,7 @@ from pathlib import Path
 import av
 import numpy as np
 
+from magdiff_curation.clips.masks import bounding_box
 from magdiff_curation.clips.video import encode
 from magdiff_curation.toyworld.scene import render, sample_scene
 
@@ -45,17 +46,20 @@ def write_hostile(folder: Path, count: int, seed: int, port: int = 9) -> dict[st
     return right
 
 
-def write_good(folder: Path, count: int, seed: int) -> list[str]:
-    """Write toyworld clips that must be kept, in all the containers and some codecs; return their names."""
+def write_good(folder: Path, count: int, seed: int) -> list[dict[str, object]]:
+    """Write toyworld clips that must be kept, in all the containers and some codecs; return their manifest's rows."""
     folder.mkdir(parents=True, exist_ok=True)
-    names = []
+    rows = []
     for index in range(count):
         suffix, codec = GOOD[index % len(GOOD)]
-        frames = render(sample_scene(seed, index), height=HEIGHT, width=WIDTH, num_frames=NUM_FRAMES)[0]
+        scene = sample_scene(seed, index)
+        frames, masks = render(scene, height=HEIGHT, width=WIDTH, num_frames=NUM_FRAMES)
         name = f"good-{index:03d}.{suffix}"
         (folder / name).write_bytes(encode(frames, 24) if codec == "" else mux(frames, suffix, codec))
-        names.append(name)
-    return names
+        rows.append(
+            {"video": name, "caption": scene.caption, "answer": f"a {scene.noun}", "box": bounding_box(masks[0])}
+        )
+    return rows
 
 
 GOOD = [("mp4", ""), ("mp4", "libx264"), ("mov", "libx264"), ("mkv", "libx264"), ("webm", "libvpx"), ("avi", "mpeg4"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import html.parser
+import io
 import json
 import re
 from pathlib import Path
@@ -14,14 +15,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from object_store import object_store
+from PIL import Image as PillowImage
 
 from magdiff_curation.clips.atomic import sha256_of_file
 from magdiff_curation.clips.index import ShardList, index_path, save_shard_list
+from magdiff_curation.clips.location import location
 from magdiff_curation.clips.record import Clip, ClipRecord
 from magdiff_curation.clips.shards import pack_sample, write_shard
 from magdiff_curation.clips.video import encode
 from magdiff_curation.reasons import Reason
-from magdiff_curation.report import write_report
+from magdiff_curation.report import pictures, write_report
 from magdiff_curation.report.charts import bins
 from magdiff_curation.report.cloud import lay_out
 from magdiff_curation.report.costs import stage_costs
@@ -177,11 +181,44 @@ def test_kept_clips_show_their_mask_and_sources_their_first_frame(tmp_path: Path
         row("c", "source_missing", "normalize", path="gone.mp4"), row("d", "too_short", "normalize", path=""),
     ]  # fmt: skip
     page = write(tmp_path, *rows)
-    pictures = [a["alt"] for tag, a in page.elements if tag == "img" and str(a["src"]).startswith("data:image/jpeg")]
-    assert pictures == ["first frame of a, dog marked", "first frame of b"]
+    shown = [a["alt"] for tag, a in page.elements if tag == "img" and str(a["src"]).startswith("data:image/jpeg")]
+    assert shown == ["first frame of a, dog marked", "first frame of b"]
     words = " ".join(page.words)
     assert "no picture: gone.mp4 is not a file" in words
     assert "no picture: the ledger does not say where the file is" in words
+
+
+def test_sources_on_an_object_store_show_their_first_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("red.mp4", "long.mp4", "text.mp4", "gone.mp4")
+    with object_store() as bucket:
+        folder = location(bucket)
+        for name, num_frames in zip(names, (10, 60), strict=False):
+            (folder / name).write_bytes(encode(np.full((num_frames, 96, 128, 3), (200, 30, 30), np.uint8), 10))
+        (folder / "text.mp4").write_bytes(b"no video")
+        monkeypatch.setattr(pictures, "_FETCHED_MEGABYTES", (folder / "red.mp4").stat().st_size / 10**6)
+        page = write(tmp_path, *(row(name, "static_clip", "normalize", path=f"{bucket}/{name}") for name in names))
+    images = [a for tag, a in page.elements if tag == "img" and str(a["src"]).startswith("data:image/jpeg;base64,")]
+    assert [image["alt"] for image in images] == ["first frame of red.mp4"]
+    content = base64.b64decode(str(images[0]["src"]).partition(",")[2])
+    colour = np.asarray(PillowImage.open(io.BytesIO(content))).mean((0, 1))
+    np.testing.assert_allclose(colour, (200, 30, 30), atol=8)
+    words = " ".join(page.words)
+    assert "no picture: the source on S3 has 0 MB; at most" in words
+    assert "no picture: Invalid data found" in words
+    assert f"no picture: {bucket}/gone.mp4 is not there" in words
+
+
+def test_a_store_that_lets_nobody_in_costs_the_picture_and_not_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, "/dev/null")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    page = write(tmp_path, row("a", "static_clip", "normalize", path="s3://bucket/a.mp4"))
+    (word,) = (word for word in page.words if word.startswith("no picture"))
+    assert "Unable to locate credentials" in word
 
 
 def test_pictures_stop_at_their_limit_and_the_page_says_so(tmp_path: Path) -> None:

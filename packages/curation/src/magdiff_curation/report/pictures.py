@@ -1,8 +1,9 @@
 """First frames as small data URIs: of kept clips with their mask from the shards, of others from their source.
 
-Sources are of unknown origin and are opened by `normalize`'s limited ffmpeg child alone. A picture that cannot be
-had is a sentence that says why. The work is bounded in number and in time, since a report must not take as long as a
-run: a small source's picture takes about 0.05 s, a large one's or one late in its source far longer.
+Sources are of unknown origin and are opened by `normalize`'s limited ffmpeg child alone; those on S3 are fetched first,
+but for large ones. A picture that cannot be had is a sentence that says why. The work is bounded in number and in
+time, since a report must not take as long as a run: a small source's picture takes about 0.05 s, a large one's or one
+late in its source far longer.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import cast
 from PIL import Image as PillowImage
 
 from magdiff_curation.clips.index import ShardError, load_index, load_shard_list
+from magdiff_curation.clips.location import S3, location
 from magdiff_curation.clips.masks import Image
 from magdiff_curation.clips.shards import ShardReader
 from magdiff_curation.clips.video import decode
@@ -28,10 +30,13 @@ from magdiff_curation.normalize import decode_source, probe_source
 from magdiff_curation.overview import overlay
 from magdiff_curation.reasons import ClipRejected
 from magdiff_curation.report.ledger_table import Row
+from magdiff_curation.sources import local_copy
 
 _WIDTH_PX, _HEIGHT_PX = 200, 260
 _SOURCE_SECONDS = 10.0
-"""Time that one source may take."""
+"""Time that one source may take, once it is on a disk."""
+_FETCHED_MEGABYTES = 100.0
+"""Largest source on S3 that is fetched, which takes time of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,25 +97,41 @@ def _from_source(row: Row, seconds: float) -> Image:
 
     Raises:
         ClipRejected: missing, unreadable, or not to be had in time.
-        ValueError: the ledger names no local file.
+        ValueError: the ledger names no file, or one on S3 that is too large to be fetched for a picture.
+        OSError: the store cannot be reached.
     """
     if not row.path:
         raise ValueError("the ledger does not say where the file is")
-    if "://" in row.path:
-        raise ValueError("the source is not on a local disk")
+    if row.path.startswith(S3) and (size := _size_megabytes(row.path)) > _FETCHED_MEGABYTES:
+        raise ValueError(
+            f"the source on S3 has {size:.0f} MB; at most {_FETCHED_MEGABYTES:g} are fetched for a picture"
+        )
+    with local_copy(row.path) as path:
+        return _frame_at(path, row.start_seconds, seconds)
+
+
+def _size_megabytes(url: str) -> float:
+    """Return an object's size; 0 where it cannot be had, as fetching it then says why."""
+    try:
+        return float(location(url).stat().st_size / 10**6)
+    except Exception:
+        return 0.0
+
+
+def _frame_at(path: Path, start_seconds: float, seconds: float) -> Image:
     limits = dataclasses.replace(LimitSettings(), max_wall_seconds=seconds)
-    info = probe_source(Path(row.path), limits)
+    info = probe_source(path, limits)
     # A span's start is reached by decoding; few frames a second then need to pass the pipe.
-    rate = 5.0 if row.start_seconds else 25.0
+    rate = 5.0 if start_seconds else 25.0
     short_side_px = max(2, round(min(_WIDTH_PX * info.height / info.width, _WIDTH_PX)))
     settings = ClipSettings(short_side_px=short_side_px, max_frame_rate=rate)
-    wanted = round(row.start_seconds * min(rate, float(info.frame_rate)))
-    frames = cast("Generator[Image, None, None]", decode_source(Path(row.path), info, settings, limits))
+    wanted = round(start_seconds * min(rate, float(info.frame_rate)))
+    frames = cast("Generator[Image, None, None]", decode_source(path, info, settings, limits))
     with contextlib.closing(frames):
         for index, image in enumerate(frames):
             if index >= wanted:
                 return image
-    raise ValueError(f"the source has no frame at {row.start_seconds:g} s")
+    raise ValueError(f"the source has no frame at {start_seconds:g} s")
 
 
 def _data_uri(image: Image) -> str:
