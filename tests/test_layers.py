@@ -9,7 +9,7 @@ import pytest
 
 PACKAGES = Path(__file__).parents[1] / "packages"
 FORBIDDEN = {"curation": {"magdiff_model", "magdiff_eval"}, "model": {"magdiff_eval", "ray"}, "eval": {"ray"}}
-CLIPS_MAY_IMPORT = {"numpy", "av", "PIL", "magdiff_curation", "upath"} | set(sys.stdlib_module_names)
+CLIPS_MAY_IMPORT = {"numpy", "av", "PIL", "magdiff_curation", "fsspec", "upath"} | set(sys.stdlib_module_names)
 
 
 def imported_roots(path: Path) -> set[str]:

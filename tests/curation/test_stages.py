@@ -179,7 +179,8 @@ def test_captions_are_made_where_there_are_none_and_reach_the_shard(
     monkeypatch.setattr(stages, "new_masker", lambda _settings: FixedMasker(40))
     clips = {f"{index}.mp4": toy_frames(index) for index in range(2)}
     source = write_source(tmp_path, clips, caption=lambda name: "" if name == "0.mp4" else "a fish swims")
-    answer = replace(MADE, image_text=ImageTextSettings(model=str(tmp_path)))  # any folder
+    (tmp_path / "model").mkdir()
+    answer = replace(MADE, image_text=ImageTextSettings(model=str(tmp_path / "model")))
     rows = curate_here(small(source, tmp_path / "out", answer=answer))
     assert [row["status"] for row in rows.values()] == ["kept", "kept"]
     made, given = packed_clips(tmp_path / "out").values()

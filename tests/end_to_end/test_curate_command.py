@@ -89,7 +89,8 @@ def test_a_model_that_cannot_be_had_stops_the_run_before_it_starts(world: Path, 
     run = curate("--preset", "toyworld", "--source", world, "--output", tmp_path / "out", *options)
     assert run.returncode == 1
     assert run.stderr.strip() == (
-        "curate: answer.image_text.model: there is no folder 'no/such/folder' here, and it is not a hub id either"
+        f"curate: answer.image_text.model: there is no folder 'no/such/folder' on node {socket.gethostname()}: "
+        "put it on storage that every node sees, or give s3://bucket/folder or a hub id"
     )
     assert not (tmp_path / "out").exists()
 

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from magdiff_curation.clips.masks import Frames, Mask
 from magdiff_curation.foreground import Captioner, ForegroundAnswerer, ManifestAnswerer
 from magdiff_curation.grounding import Detection, Grounder, GroundingRequest, ManifestFirstGrounder, ManifestGrounder
+from magdiff_curation.models import local_model
 from magdiff_curation.reasons import ClipRejected, Reason
 from magdiff_curation.sam_track import Followed, SamTrack, whole
 from magdiff_curation.segment import GrabCutSegmenter, Segmenter
 from magdiff_curation.trackers import Tracker
 from magdiff_curation.trackers.optical_flow import OpticalFlowTracker
-from magdiff_curation.vision_config import AnswerSettings, MaskSettings, models_in_use
+from magdiff_curation.vision_config import AnswerSettings, HubModelSettings, MaskSettings, models_in_use
+
+_HubModel = TypeVar("_HubModel", bound=HubModelSettings)
 
 
 class Masker(Protocol):
@@ -70,7 +74,7 @@ class Sam3SubjectMasker:
     def __init__(self, settings: MaskSettings) -> None:
         from magdiff_curation.sam3 import Sam3Masker
 
-        sam3 = settings.sam3
+        sam3 = _here(settings.sam3)
         self.instances = settings.sam_track.instances
         self.sam3 = Sam3Masker(sam3.model, device=sam3.device, dtype=sam3.dtype, revision=sam3.revision)
         self.models = {"mask": self.sam3.name}
@@ -107,11 +111,15 @@ def check_models(answer: AnswerSettings, mask: MaskSettings) -> None:
         from magdiff_curation.hub import check_there
     for name, settings in models.items():
         try:
-            check_there(settings.model, settings.revision)
+            check_there(local_model(settings.model), settings.revision)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
     for name, path in files.items():
-        if not path.exists():
+        try:
+            there = Path(local_model(path)).exists()
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
+        if not there:
             raise ValueError(f"{name}: there is no {path} here; docs/curation.md says where the weights come from")
 
 
@@ -125,7 +133,7 @@ def new_answerer(settings: AnswerSettings) -> ForegroundAnswerer:
         return ManifestAnswerer(settings.answer_column)
     from magdiff_curation.image_text import ImageTextModel
 
-    return ImageTextModel(settings.image_text)
+    return ImageTextModel(_here(settings.image_text))
 
 
 def new_captioner(settings: AnswerSettings, answerer: ForegroundAnswerer) -> Captioner | None:
@@ -163,7 +171,7 @@ def new_grounder(settings: MaskSettings) -> Grounder:
         return manifest
     from magdiff_curation.zero_shot import ZeroShotGrounder
 
-    detector = ZeroShotGrounder(settings.zero_shot)
+    detector = ZeroShotGrounder(_here(settings.zero_shot))
     return detector if settings.grounder == "zero_shot" else ManifestFirstGrounder(manifest, detector)
 
 
@@ -178,7 +186,7 @@ def new_segmenter(settings: MaskSettings) -> Segmenter:
     from magdiff_curation.hub import pick_device
     from magdiff_curation.sam import SamSegmenter
 
-    return SamSegmenter(Path(settings.sam.weights), str(pick_device(settings.sam.device)))
+    return SamSegmenter(Path(local_model(settings.sam.weights)), str(pick_device(settings.sam.device)))
 
 
 def new_tracker(settings: MaskSettings, segmenter: Segmenter) -> Tracker:
@@ -197,7 +205,7 @@ def new_tracker(settings: MaskSettings, segmenter: Segmenter) -> Tracker:
         case "sam2":
             from magdiff_curation.trackers.sam2 import Sam2Tracker
 
-            sam2 = settings.sam2
+            sam2 = _here(settings.sam2)
             return Sam2Tracker(sam2.model, device=sam2.device, dtype=sam2.dtype, revision=sam2.revision)
         case "deaot":
             from magdiff_curation.trackers.deaot import DeAotTracker
@@ -205,9 +213,13 @@ def new_tracker(settings: MaskSettings, segmenter: Segmenter) -> Tracker:
             deaot = settings.deaot
             return DeAotTracker(
                 deaot.model,
-                deaot.weights,
+                Path(local_model(deaot.weights)),
                 device=deaot.device,
                 max_long_side_px=deaot.max_long_side_px,
                 long_term_gap_frames=deaot.long_term_gap_frames,
                 max_long_term_frames=deaot.max_long_term_frames,
             )
+
+
+def _here(settings: _HubModel) -> _HubModel:
+    return replace(settings, model=local_model(settings.model))

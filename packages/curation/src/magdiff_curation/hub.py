@@ -7,6 +7,7 @@ the commit for a hub id and a digest for a folder; the digest reads every byte, 
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,8 @@ import torch
 from huggingface_hub import HfApi, try_to_load_from_cache
 from safetensors import SafetensorError
 
-from magdiff_curation.digests import DIGEST_DIGITS, model_digest
+from magdiff_curation.digests import DIGEST_DIGITS
+from magdiff_curation.models import EVERY_NODE, content_name
 
 DTYPES: dict[str, torch.dtype] = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -59,9 +61,8 @@ def model_name(model: str, revision: str | None) -> str:
     Call it once the model is loaded: the commit is that of the files in the hub's cache. The digest covers
     every file.
     """
-    path = Path(model)
-    if path.exists():
-        return f"{path.resolve().name}@{model_digest(path)}"
+    if local := content_name(model):
+        return local
     cached = try_to_load_from_cache(model, "config.json", revision=revision)
     if isinstance(cached, str):
         return f"{model}@{Path(cached).parent.name[:DIGEST_DIGITS]}"
@@ -79,7 +80,7 @@ def check_there(model: str, revision: str | None) -> None:
     if Path(model).is_dir():
         return
     if model.count("/") != 1 or model.startswith((".", "/")):
-        raise ValueError(f"there is no folder {model!r} here, and it is not a hub id either")
+        raise ValueError(f"there is no folder {model!r} on node {socket.gethostname()}: {EVERY_NODE}")
     if isinstance(try_to_load_from_cache(model, "config.json", revision=revision), str):
         return
     try:

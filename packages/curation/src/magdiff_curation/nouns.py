@@ -19,6 +19,7 @@ import spacy
 from spacy.tokens import Doc, Span
 
 from magdiff_curation.meaning import plain_text
+from magdiff_curation.models import content_name
 
 MAX_CHARACTERS = 10_000
 MAX_WORD = 200
@@ -49,7 +50,7 @@ class NounExtractor:
         if unit == "chunks" and not self._pipeline.has_pipe("parser"):
             raise ValueError(f"spaCy pipeline {model!r} has no parser, which noun chunks need; set the unit to lemmas")
         self._unit = unit
-        self.name = f"{model} {self._pipeline.meta['version']}"
+        self.name = f"{content_name(model) or model} {self._pipeline.meta['version']}"
 
     def nouns(self, caption: str) -> list[str]:
         """Return the caption's nouns in lower case."""

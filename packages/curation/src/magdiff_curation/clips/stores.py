@@ -104,15 +104,29 @@ def listing(folder: Path) -> dict[str, tuple[int, int]]:
 
     Times are whole seconds, which is all that some requests tell.
     """
-    store, key = _store(folder)
-    key = key.rstrip("/") + "/"
-    with _named(folder):
-        found = store.find(key, detail=True)
     return {
-        name.removeprefix(key): (info["size"], int(info["LastModified"].timestamp()) * 10**9)
-        for name, info in found.items()
-        if name.startswith(key) and not name.endswith("/")
+        name: (info["size"], int(info["LastModified"].timestamp()) * 10**9)
+        for name, info in _found(folder).items()
+        if name
     }
+
+
+def versions(path: Path) -> dict[str, tuple[int, str]]:
+    """Return the objects below a path from one listing: name below it -> size in bytes and ETag.
+
+    Where there are none, the object at the path itself, if there is one; its name is "".
+    """
+    return {name: (info["size"], info["ETag"]) for name, info in _found(path).items()}
+
+
+def _found(path: Path) -> dict[str, Any]:
+    store, key = _store(path)
+    key = key.rstrip("/")
+    with _named(path):
+        found = store.find(key + "/", detail=True)
+    below = {name.removeprefix(key + "/"): info for name, info in found.items() if name.startswith(key + "/")}
+    files = {name: info for name, info in below.items() if not name.endswith("/")}
+    return files or ({"": found[key]} if key in found else {})
 
 
 def _put_if(path: Path, content: bytes, **condition: str) -> bool:
