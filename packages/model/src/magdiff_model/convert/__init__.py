@@ -1,0 +1,1 @@
+"""Published checkpoints -> MagDiff pipelines: `python -m magdiff_model.convert SOURCE --output FOLDER`."""
