@@ -27,6 +27,7 @@ from world import SEED, World, drawn_world
 from magdiff_curation.clips.atomic import sha256_of_file
 from magdiff_model.encoding import encode_frames, encode_text
 from magdiff_model.loss import diffusion_loss
+from magdiff_model.models.apa import Prompt
 from magdiff_model.models.unet import Condition, MagDiffUNet3DConditionModel
 from magdiff_model.pipeline import MagDiffPipeline
 
@@ -130,7 +131,7 @@ def main() -> None:
             with torch.no_grad():
                 text = encode_text(parts["tokenizer"], parts["text_encoder"], captions)
             clean = latents[chosen].float()
-            loss = diffusion_loss(unet, parts["scheduler"], clean, noise, timesteps, Condition(text))
+            loss = diffusion_loss(unet, parts["scheduler"], clean, noise, timesteps, Condition(Prompt(text[:, None])))
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)

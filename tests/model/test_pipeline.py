@@ -29,7 +29,7 @@ def source() -> tuple[np.ndarray, np.ndarray]:
 def sample(pipeline, frames: int = 8, **changes: object) -> np.ndarray:
     pictures, masks = source()
     arguments = {"num_inference_steps": 2, "guidance_scale": 2.0, "precision": "fp32"} | changes
-    return pipeline("a fish at sea", pictures[:frames], masks[:frames], **arguments)
+    return pipeline("a fish at sea", pictures[:frames], masks[:frames], **arguments).frames[0]
 
 
 def test_the_same_seed_gives_the_same_video_and_another_seed_another(pipeline) -> None:
@@ -47,11 +47,127 @@ def test_generation_and_editing_are_one_call_and_see_different_subjects(pipeline
 def test_a_saved_pipeline_makes_the_same_video(pipeline, tmp_path: Path) -> None:
     save_pipeline(pipeline, tmp_path)
     assert np.array_equal(sample(load_pipeline(tmp_path)), sample(pipeline))
+    card = (tmp_path / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: diffusers\n")
+    assert "| frames at once | 8 of 64x64 px |" in card
+    assert sorted(path.suffix for path in tmp_path.glob("unet/*")) == [".json", ".safetensors"]
 
 
 def test_another_number_of_subject_frames_is_refused(pipeline) -> None:
     with pytest.raises(ValueError, match="give 1 subject frame to generate or 8 to edit, got 3"):
         sample(pipeline, frames=3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"prompt": ["a", "b"]}, "2 prompts, 1 subjects, 1 masks, 1 seeds: need one each"),
+        ({"num_frames": 7}, "the model makes 8 at once, and more in windows"),
+        ({"solver": "euler"}, "give one of ddim, dpmsolver"),
+    ],
+)
+def test_calls_that_do_not_fit_together_are_refused(pipeline, changes, words) -> None:
+    pictures, masks = source()
+    arguments = {"prompt": "a", "subject_frames": pictures[:1], "subject_masks": masks[:1], "seed": [3]} | changes
+    with pytest.raises(ValueError, match=words):
+        pipeline(**arguments)
+
+
+def test_generation_and_editing_in_one_batch_are_refused(pipeline) -> None:
+    pictures, _ = source()
+    with pytest.raises(ValueError, match=r"subjects of \[1, 8\] frames in one batch"):
+        pipeline(["a", "b"], [pictures[:1], pictures], None)
+
+
+@pytest.fixture
+def double(pipeline):
+    """The pipeline in float64 for one test."""
+    yield pipeline.to(torch.float64)
+    pipeline.to(torch.float32)
+
+
+def latents(pipeline, prompts: list[str], numbers: list[int], frames: int = 8, **changes: object) -> torch.Tensor:
+    pictures, masks = source()
+    return pipeline(
+        prompts,
+        [np.roll(pictures[:frames], number, axis=2) for number in numbers],
+        [np.roll(masks[:frames], number, axis=2) for number in numbers],
+        num_inference_steps=1,
+        guidance_scale=3.0,
+        image_guidance_scale=2.0,
+        seed=numbers,
+        output_type="latent",
+        **changes,
+    ).frames
+
+
+@pytest.mark.parametrize("frames", [1, 8])
+def test_videos_do_not_depend_on_their_batch(double, frames) -> None:
+    prompts, numbers = ["a fish at sea", "a kite", "", "a red house"], [0, 3, 1, 2]
+    together = latents(double, prompts, numbers, frames)
+    assert together.dtype == torch.float64
+    for chosen in (slice(0, 1), slice(1, 3), slice(1, 4)):
+        part = latents(double, prompts[chosen], numbers[chosen], frames)
+        torch.testing.assert_close(part, together[chosen], rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("frames", [1, 8])
+def test_projecting_prompts_once_gives_the_same_video(double, frames) -> None:
+    once = latents(double, ["a fish at sea"], [1], frames)
+    anew = latents(double, ["a fish at sea"], [1], frames, cache_keys_values=False)
+    torch.testing.assert_close(once, anew, rtol=0, atol=1e-8)
+
+
+def test_a_longer_video_is_made_in_windows_that_see_their_own_frames(pipeline, monkeypatch) -> None:
+    seen = []
+    real = pipeline.unet.forward
+
+    def remember(sample, timestep, condition):
+        seen.append((sample.shape[2], condition.subject.shape[1], condition.image.tokens))
+        return real(sample, timestep, condition)
+
+    monkeypatch.setattr(pipeline.unet, "forward", remember)
+    pictures, masks = render(sample_scene(3, 1), height=96, width=96, num_frames=14)
+    arguments = {"num_frames": 14, "num_inference_steps": 1, "guidance_scale": 1.0, "precision": "fp32"}
+    edited = pipeline("a fish at sea", pictures, masks, **arguments).frames
+    assert edited.shape == (1, 14, 64, 64, 3)
+    assert [entry[:2] for entry in seen] == [(8, 8)] * 3  # frames 0 to 7, 4 to 11, 6 to 13
+    assert torch.equal(seen[0][2][:, 4:], seen[1][2][:, :4])
+    assert torch.equal(seen[1][2][:, 2:], seen[2][2][:, :6])
+    seen.clear()
+    generated = pipeline("a fish at sea", pictures[:1], masks[:1], **arguments).frames
+    assert generated.shape == (1, 14, 64, 64, 3)
+    assert [entry[:2] for entry in seen] == [(8, 8)] * 3
+    assert seen[0][2].shape[1] == 1
+
+
+@pytest.mark.parametrize("solver", ["ddim", "dpmsolver++", "unipc"])
+def test_every_solver_makes_a_video_and_leaves_the_pipelines_own_alone(pipeline, solver) -> None:
+    own = pipeline.scheduler
+    video = sample(pipeline, solver=solver, num_inference_steps=3)
+    assert video.std() > 1
+    assert np.array_equal(video, sample(pipeline, num_inference_steps=3)) == (solver == "ddim")
+    assert pipeline.scheduler is own
+
+
+def test_a_callback_sees_every_step_and_may_change_the_latents(pipeline) -> None:
+    steps = []
+
+    def at_end(_, step, timestep, values):
+        steps.append((step, int(timestep)))
+        return {"latents": values["latents"] * 0}
+
+    video = sample(pipeline, callback_on_step_end=at_end)
+    assert [step for step, _ in steps] == [0, 1]
+    assert steps[0][1] > steps[1][1]
+    assert np.array_equal(video[0], video[7])  # the last latents were all zero
+
+
+def test_negative_prompts_steer_only_under_guidance(pipeline) -> None:
+    plain = sample(pipeline)
+    assert not np.array_equal(plain, sample(pipeline, negative_prompt="a house"))
+    alone = sample(pipeline, guidance_scale=1.0)
+    assert np.array_equal(alone, sample(pipeline, guidance_scale=1.0, negative_prompt="a house"))
 
 
 def test_guidance_of_one_asks_the_denoiser_once_a_step(pipeline, monkeypatch) -> None:
@@ -75,9 +191,9 @@ def test_image_guidance_moves_away_from_showing_nothing(pipeline, monkeypatch) -
     monkeypatch.setattr(pipeline.unet, "forward", remember)
     guided = sample(pipeline, guidance_scale=1.0, image_guidance_scale=2.0, num_inference_steps=1)
     shown, blank = seen
-    assert torch.equal(shown.text, blank.text)
-    assert blank.image.shape[1] == 1
-    frames = blank.subject.unflatten(0, (1, 8))
+    assert torch.equal(shown.text.tokens, blank.text.tokens)
+    assert blank.image.tokens.shape[1] == 1
+    frames = blank.subject
     torch.testing.assert_close(frames[:, :1].expand_as(frames), frames)  # the same masked picture in every slot
     assert not torch.equal(shown.subject, blank.subject)
     assert not np.array_equal(guided, sample(pipeline, guidance_scale=1.0, num_inference_steps=1))

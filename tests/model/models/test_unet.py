@@ -3,7 +3,8 @@ import torch
 from diffusers import UNet2DConditionModel, UNet3DConditionModel
 from torch import nn
 
-from magdiff_model.alignments import add_alignments, choose_trainable
+from magdiff_model.alignments import TEMPORAL_MODULES, add_alignments, choose_trainable
+from magdiff_model.models.apa import Prompt
 from magdiff_model.models.unet import Condition, MagDiffUNet3DConditionModel
 
 SMALL = {
@@ -31,6 +32,10 @@ def noisy() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     )
 
 
+def of_text(text: torch.Tensor) -> Condition:
+    return Condition(Prompt(text[:, None]))
+
+
 @torch.no_grad()
 def test_modelscope_layout_with_the_same_weights_equals_diffusers_unet3d() -> None:
     theirs = UNet3DConditionModel(
@@ -47,11 +52,12 @@ def test_modelscope_layout_with_the_same_weights_equals_diffusers_unet3d() -> No
     sample, timestep, text = noisy()
     expected = theirs(sample, timestep, text).sample
     assert expected.abs().mean() > 0.01
-    torch.testing.assert_close(ours(sample, timestep, Condition(text)), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(ours(sample, timestep, of_text(text)), expected, rtol=0, atol=1e-5)
 
 
 @torch.no_grad()
-def test_a_2d_checkpoint_inflated_with_the_branch_position_code_equals_the_2d_unet_frame_by_frame() -> None:
+@pytest.mark.parametrize("layout", ["vidrd", "modelscope"])
+def test_a_2d_checkpoint_inflated_with_the_branch_position_code_equals_the_2d_unet_frame_by_frame(layout) -> None:
     flat = UNet2DConditionModel(
         block_out_channels=(32, 64),
         down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
@@ -62,12 +68,14 @@ def test_a_2d_checkpoint_inflated_with_the_branch_position_code_equals_the_2d_un
         use_linear_projection=True,
     ).eval()
     fill(flat)
-    video = MagDiffUNet3DConditionModel(**SMALL, position_code="branch", apa_mode="text_only", hfa_scales=0).eval()
+    video = MagDiffUNet3DConditionModel(
+        **SMALL, temporal_layout=layout, position_code="branch", apa_mode="text_only", hfa_scales=0
+    ).eval()
     missing, unexpected = video.load_state_dict(flat.state_dict(), strict=False)
     assert not unexpected
-    assert all("temp_convs" in name or ".temporal." in name for name in missing)
+    assert all(set(name.split(".")) & set(TEMPORAL_MODULES) for name in missing)
     sample, timestep, text = noisy()
-    output = video(sample, timestep, Condition(text))
+    output = video(sample, timestep, of_text(text))
     for frame in range(sample.shape[2]):
         expected = flat(sample[:, :, frame], timestep, text).sample
         torch.testing.assert_close(output[:, :, frame], expected, rtol=0, atol=1e-5)
@@ -77,7 +85,8 @@ def conditioned(unet: MagDiffUNet3DConditionModel, frames: int = 5) -> Condition
     generator = torch.Generator().manual_seed(5)
     states = torch.randn(2, 1, 6, 20, generator=generator)
     pyramid = [torch.randn(2, 4, frames, size, size, generator=generator) for size in (15, 12, 10)]
-    return unet.condition(noisy()[2], states, pyramid, (10, 10))
+    text, *rest = (value.to(unet.dtype) for value in (noisy()[2], states, *pyramid))
+    return unet.condition(text, rest[0], rest[1:], (10, 10))
 
 
 @torch.no_grad()
@@ -89,11 +98,80 @@ def test_a_fresh_conv_in_cond_adds_nothing() -> None:
     assert torch.equal(unet(sample, timestep, condition), unet(sample, timestep, without))
 
 
-def test_after_two_steps_every_new_parameter_has_moved_and_no_frozen_one() -> None:
+@torch.no_grad()
+def test_keys_and_values_projected_once_change_nothing() -> None:
+    torch.manual_seed(5)
+    unet = MagDiffUNet3DConditionModel(**SMALL).double().eval()
+    sample, timestep, _ = (value.double() for value in noisy())
+    condition = conditioned(unet)
+    cached = unet.with_keys_values(condition)
+    assert set(cached.text.keys_values) == set(cached.image.keys_values) == set(unet.cross_attentions)
+    torch.testing.assert_close(unet(sample, timestep, cached), unet(sample, timestep, condition), rtol=0, atol=1e-12)
+
+
+def test_a_checkpointed_step_gives_the_same_loss_and_gradients() -> None:
+    torch.manual_seed(5)
+    unet = MagDiffUNet3DConditionModel(**SMALL)
+    fill(unet)
+    choose_trainable(unet, "attention")
+    sample, timestep, _ = noisy()
+    results = []
+    for checkpointed in (False, True):
+        if checkpointed:
+            unet.enable_gradient_checkpointing()
+        unet.zero_grad()
+        torch.manual_seed(7)  # of the temporal convolutions' dropout
+        loss = unet(sample, timestep, conditioned(unet)).square().mean()
+        loss.backward()
+        results.append({name: value.grad.clone() for name, value in unet.named_parameters() if value.grad is not None})
+        results[-1]["loss"] = loss.detach()
+    assert len(results[0]) > 50
+    torch.testing.assert_close(results[0], results[1], rtol=0, atol=0)
+
+
+def test_a_checkpointed_step_keeps_less() -> None:
+    def kept(unet: MagDiffUNet3DConditionModel) -> int:
+        sizes = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda x: sizes.append(x.numel()) or x, lambda x: x):
+            unet(sample, timestep, condition)
+        return sum(sizes)
+
+    unet = MagDiffUNet3DConditionModel(**SMALL)
+    sample, timestep, _ = noisy()
+    condition = conditioned(unet)
+    before = kept(unet)
+    unet.enable_gradient_checkpointing()
+    assert kept(unet) < before / 2
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("layout", ["vidrd", "modelscope"])
+def test_a_step_compiles_without_graph_breaks(layout) -> None:
+    unet = MagDiffUNet3DConditionModel(**SMALL, temporal_layout=layout).eval()
+    sample, timestep, _ = noisy()
+    condition = unet.with_keys_values(conditioned(unet))
+    compiled = torch.compile(unet, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(sample, timestep, condition), unet(sample, timestep, condition))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("kind", "count"), [("patches", 6), ("pooled", 1), ("resampler", 5)])
+def test_image_tokens_of_every_kind(kind, count) -> None:
+    unet = MagDiffUNet3DConditionModel(**SMALL, image_prompt=kind, num_image_queries=5).eval()
+    assert conditioned(unet).image.tokens.shape == (2, 1, count, 24)
+    sample, timestep, _ = noisy()
+    assert unet(sample, timestep, conditioned(unet)).shape == sample.shape
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"image_prompt": "resampler"}, {"image_prompt": "pooled", "apa_own_query": True}, {"hfa_init": "copy"}],
+)
+def test_after_two_steps_every_new_parameter_has_moved_and_no_frozen_one(settings) -> None:
     torch.manual_seed(6)
     base = MagDiffUNet3DConditionModel(**SMALL, apa_mode="text_only", hfa_scales=0)
     fill(base)
-    unet = add_alignments(base, apa_mode="adaptive", hfa_scales=3)
+    unet = add_alignments(base, apa_mode="adaptive", hfa_scales=3, **settings)
     trainable = choose_trainable(unet, "attention")
     before = {name: value.detach().clone() for name, value in unet.named_parameters()}
     optimizer = torch.optim.AdamW(trainable.everything(), lr=1e-3, weight_decay=0)

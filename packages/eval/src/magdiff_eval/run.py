@@ -18,7 +18,7 @@ import numpy as np
 import tyro
 
 from magdiff_curation.clips.atomic import sha256_of_file, write_atomic
-from magdiff_curation.clips.masks import subject_image
+from magdiff_curation.clips.masks import Frames, subject_image
 from magdiff_curation.clips.video import encode
 from magdiff_eval.benchmarks.davis import Davis
 from magdiff_eval.benchmarks.toyworld import Toyworld
@@ -131,7 +131,7 @@ def _make(pipeline: MagDiffPipeline, item: Item, number: int, settings: RunSetti
     """Return the row of one item, made with the noise of its number; its videos are on disk before."""
     shown = slice(1) if item.task == "generate" else slice(None)
     begin = time.monotonic()
-    video = pipeline(
+    video: Frames = pipeline(
         item.prompt,
         item.source[shown],
         item.masks[shown],
@@ -140,7 +140,7 @@ def _make(pipeline: MagDiffPipeline, item: Item, number: int, settings: RunSetti
         image_guidance_scale=settings.image_guidance_scale,
         seed=number,
         precision=settings.precision,
-    )
+    ).frames[0]
     seconds = round(time.monotonic() - begin, 2)
     subject = np.stack([subject_image(*pair) for pair in zip(item.source[shown], item.masks[shown], strict=True)])
     # A single picture is shown as long as the rest: a video of one frame stutters in a browser.

@@ -14,7 +14,16 @@ from torch import nn
 from magdiff_model.models.unet import MagDiffUNet3DConditionModel
 
 TrainableSet = Literal["transformers", "attention", "all"]
-NEW_MODULES = ("to_k_image", "to_v_image", "alpha_text", "alpha_image", "image_tokens", "hfa", "conv_in_cond")
+NEW_MODULES = (
+    "to_q_image",
+    "to_k_image",
+    "to_v_image",
+    "alpha_text",
+    "alpha_image",
+    "image_tokens",
+    "hfa",
+    "conv_in_cond",
+)
 TEMPORAL_MODULES = ("temp_convs", "temporal", "temp_attentions", "transformer_in")
 
 

@@ -1,110 +1,137 @@
-"""Edit a video, keeping its subject: `python -m magdiff_model.edit --video dog.mp4 --box 40 60 300 400 --prompt "…"`.
+"""Edit a video, keeping its subject or its background: `python -m magdiff_model.edit --help`.
 
-The same weights and the same call as generation; only that every frame's subject is shown, each in its own slot,
-and the text has the rest (Fig. 3, Supplement D). The subject is kept, the background becomes what the prompt says.
+The same weights and the same call as generation; only that every frame is shown, each in its own slot, as far as the
+mask reaches, and the text has the rest (Fig. 3, Supplement D): the background, or with --keep background the subject.
 """
 
 from __future__ import annotations
 
-import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
-import tyro
 
-from magdiff_curation.clips.masks import Frames, Masks
-from magdiff_model.checkpoints import load_pipeline
-from magdiff_model.generate import SamplingSettings, check_one_way, sampling_arguments
-from magdiff_model.media import check_output, masks_from_box, read_masks, read_video, write_video
-from magdiff_model.precision import pick_device
+from magdiff_curation.clips.masks import Masks
+from magdiff_model.batch import command_line, make_videos
+from magdiff_model.media import read_masks, read_video
+from magdiff_model.subject_finding import SubjectFinder
+from magdiff_model.video_command import Shown, VideoCommand
+
+EXAMPLES = """\
+edit --checkpoint my/magdiff --video dog.mp4 --subject dog --prompt "a dog runs in the snow" --output snow.mp4
+edit --checkpoint my/magdiff --video dog.mp4 --subject dog --keep background --prompt "a cat runs" --output cat.mp4
+edit --checkpoint my/magdiff --video dog.mp4 --masks masks --num-frames 48 --frame-stride 1 --prompt "…" --output o.gif
+edit --checkpoint my/magdiff --batch edits.csv --subject dog --output my/edits"""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Edit:
-    """Edit a video by a text, keeping its subject. Say where the subject is by one of --masks, --box, --whole."""
+class Edit(VideoCommand):
+    """Edit a video by a text. Say where the subject is by one of --subject, --masks, --box, --whole."""
 
-    checkpoint: str
-    """A pipeline folder that magdiff_model.train wrote."""
-    video: Path
+    video: Path | None = None
     """The video."""
-    prompt: str
-    """What the edited video shows."""
-    output: Path
-    """The .mp4 to write."""
     masks: Path | None = None
     """A folder of PNG masks, one per frame in order, or a shard's .masks.json."""
-    box: tuple[float, float, float, float] | None = None
-    """x0 y0 x1 y1 around the subject in the first frame, in the video's own pixels; it is followed from there."""
-    whole: bool = False
-    """Take whole frames as the subject (the paper's null mask)."""
+    keep: Literal["subject", "background"] = "subject"
+    """What stays as it is in the video; the prompt has the rest."""
     frame_stride: int = 4
     """Frames of the video from one edited frame to the next; less where the video is too short for it."""
-    sampling: tyro.conf.OmitArgPrefixes[SamplingSettings] = field(default_factory=SamplingSettings)
-    """How."""
 
+    source_option = "video"
+    mask_option = "masks"
 
-def edit(settings: Edit) -> None:
-    """Edit the video.
+    def check(self, own_frames: int) -> None:
+        """Raise ValueError, without loading a model, for what cannot be made; the message says what to do."""
+        super().check(own_frames)
+        if self.frame_stride < 1:
+            raise ValueError(f"--frame-stride is {self.frame_stride}; it must be 1 or more")
+        if self.whole and self.keep == "background":
+            raise ValueError("--whole takes all as the subject, so there is no background to keep: give --subject")
 
-    Raises:
-        ValueError: inputs that cannot be used; the message says what to do.
-    """
-    check_output(settings.output)
-    check_one_way(masks=settings.masks, box=settings.box, whole=settings.whole or None)
-    pipeline = load_pipeline(settings.checkpoint).to(pick_device(settings.sampling.device))
-    wanted = pipeline.config.num_frames
-    frames, source_size = read_video(settings.video, settings.frame_stride * (wanted - 1) + 1)
-    chosen = spread(len(frames), wanted, settings.frame_stride)
-    masks = _masks(settings, frames, source_size)
-    video = pipeline(
-        settings.prompt,
-        frames[chosen],
-        None if masks is None else masks[chosen],
-        **sampling_arguments(settings.sampling),
-    )
-    write_video(settings.output, video, settings.sampling.frame_rate)
-    print(f"wrote {settings.output}")
+    def shown(self, finder: SubjectFinder, num_frames: int) -> Shown:
+        """Return the frames to edit, with masks of what is kept."""
+        assert self.video is not None, "checked"
+        video = read_video(self.video, self.frame_stride * (num_frames - 1) + 1)
+        chosen = spread(len(video.frames), num_frames, self.frame_stride)
+        frames = video.frames[: chosen[-1] + 1]
+        masks, models = None, dict[str, str]()
+        if self.masks:
+            masks = fit_masks(read_masks(self.masks), frames.shape[:3], video.source_size, str(self.masks))
+        elif self.search:
+            print(f"looking for {self.subject or 'the subject'} in {len(frames)} frames", flush=True)
+            masks, models = finder.find(frames, video.source_size, label=self.subject or "", box=self.box)
+        stride = int(chosen[1]) if num_frames > 1 else 1
+        return Shown(
+            frames=frames[chosen],
+            masks=None if masks is None else kept(masks[chosen], chosen, self.keep),
+            frame_rate=video.frame_rate / stride,
+            models=models,
+        )
 
 
 def spread(num_frames: int, wanted: int, stride: int) -> np.ndarray:
     """Return which frames are edited, int64 [wanted], from the first on.
 
     Raises:
-        ValueError: the video has fewer frames than the model edits.
+        ValueError: the video has fewer frames than are to be edited.
     """
     if num_frames < wanted:
-        raise ValueError(f"the video has {num_frames} frames; the model edits {wanted} at a time")
+        remedy = "magdiff_model.generate takes single pictures" if num_frames == 1 else "take a longer one"
+        count = f"{num_frames} frame{'s' * (num_frames != 1)}"
+        raise ValueError(f"the video has {count}, and {wanted} are to be edited: {remedy}")
     return min(stride, (num_frames - 1) // max(wanted - 1, 1)) * np.arange(wanted)
 
 
-def _masks(settings: Edit, frames: Frames, source_size: tuple[int, int]) -> Masks | None:
-    if settings.box:
+def fit_masks(masks: Masks, shape: tuple[int, ...], source_size: tuple[int, int], name: str) -> Masks:
+    """Return masks bool [F, H, W] of a shape: the first F as they are, or brought down from the source's own size.
 
-        def progress(done: int, total: int) -> None:
-            print(f"\rfollowing the subject {done}/{total}", end="\n" if done == total else "", flush=True)
-
-        height, width = frames.shape[1:3]
-        scale_x, scale_y = width / source_size[0], height / source_size[1]
-        x0, y0, x1, y1 = settings.box
-        return masks_from_box(frames, (x0 * scale_x, y0 * scale_y, x1 * scale_x, y1 * scale_y), progress)
-    if settings.masks is None:
-        return None
-    masks = read_masks(settings.masks)[: len(frames)]
-    if masks.shape != frames.shape[:3]:
+    Raises:
+        ValueError: masks of another size, or fewer than frames.
+    """
+    num_frames, height, width = shape
+    source_width, source_height = source_size
+    if masks.shape[1:] not in ((height, width), (source_height, source_width)):
+        sizes = dict.fromkeys((f"{source_width}x{source_height}", f"{width}x{height}"))
         raise ValueError(
-            f"{settings.masks} has masks {masks.shape} for frames {frames.shape[:3]}: need one a frame, of its "
-            "size (videos over 512 px on the short side are scaled down to it; curation's masks are made at that size)"
+            f"{name} has masks of {masks.shape[2]}x{masks.shape[1]} px; for this video they must be "
+            f"{' or '.join(sizes)}"
         )
-    return masks
+    if len(masks) < num_frames:
+        raise ValueError(f"{name} has {len(masks)} masks for {num_frames} frames: one is needed for each, in order")
+    rows, columns = (
+        ((np.arange(n) + 0.5) * size / n).astype(int) for n, size in zip((height, width), masks.shape[1:], strict=True)
+    )
+    return masks[:num_frames, rows][:, :, columns]
+
+
+def kept(masks: Masks, numbers: np.ndarray, keep: Literal["subject", "background"]) -> Masks:
+    """Return masks bool [F, H, W] of what is kept, given the subject's; `numbers` are the frames', for messages.
+
+    Raises:
+        ValueError: in some frames there is nothing to keep.
+    """
+    if empty := numbers[~masks.any(axis=(1, 2))].tolist():
+        raise ValueError(f"frames {empty} have an empty mask: cut the video to where the subject is, or try --subject")
+    if keep == "subject":
+        return masks
+    if full := numbers[masks.all(axis=(1, 2))].tolist():
+        raise ValueError(f"the subject fills frames {full}: there is no background to keep")
+    return ~masks
+
+
+def edit(settings: Edit) -> None:
+    """Edit the video, or a batch of them.
+
+    Raises:
+        ValueError: inputs that cannot be used; the message says what to do.
+    """
+    make_videos(settings)
 
 
 def main() -> None:
     """Read the command line and edit."""
-    try:
-        edit(tyro.cli(Edit, prog="python -m magdiff_model.edit"))
-    except (ValueError, OSError) as error:
-        sys.exit(f"edit: {error}")
+    command_line(Edit, edit, "python -m magdiff_model.", EXAMPLES)
 
 
 if __name__ == "__main__":

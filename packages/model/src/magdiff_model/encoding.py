@@ -20,13 +20,13 @@ def encode_text(tokenizer: Any, text_encoder: Any, prompts: Sequence[str]) -> Te
 
 def encode_images(image_encoder: Any, clip_pixels: Tensor) -> Tensor:
     """Return CLIP's last hidden states, [B, S, M, E], for normalised pictures [B, S, 3, c, c]."""
-    states: Tensor = image_encoder(clip_pixels.flatten(0, 1)).last_hidden_state
+    states: Tensor = image_encoder(clip_pixels.flatten(0, 1).to(image_encoder.dtype)).last_hidden_state
     return states.unflatten(0, clip_pixels.shape[:2])
 
 
 def encode_frames(vae: Any, frames: Tensor) -> Tensor:
     """Return latents [B, 4, F, h, w], scaled to unit variance, of frames [B, F, 3, S, S] in [-1, 1]."""
-    latents: Tensor = vae.encode(frames.flatten(0, 1)).latent_dist.mode() * vae.config.scaling_factor
+    latents: Tensor = vae.encode(frames.flatten(0, 1).to(vae.dtype)).latent_dist.mode() * vae.config.scaling_factor
     return latents.unflatten(0, frames.shape[:2]).transpose(1, 2)
 
 

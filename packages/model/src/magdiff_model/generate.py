@@ -1,110 +1,66 @@
-"""Make a video of a subject: `python -m magdiff_model.generate --image dog.png --box 40 60 300 400 --prompt "…"`."""
+"""Make a video of a picture's subject: `python -m magdiff_model.generate --help`."""
 
 from __future__ import annotations
 
-import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
+from magdiff_model.batch import command_line, make_videos
+from magdiff_model.media import read_image, read_mask
+from magdiff_model.subject_finding import SubjectFinder
+from magdiff_model.video_command import Shown, VideoCommand
 
-from magdiff_curation.clips.masks import Masks
-from magdiff_model.checkpoints import load_pipeline
-from magdiff_model.media import check_output, masks_from_box, read_image, read_mask, write_video
-from magdiff_model.precision import Precision, pick_device
-
-
-@dataclass(frozen=True, kw_only=True)
-class SamplingSettings:
-    """How videos are sampled."""
-
-    steps: int = 50
-    """Denoising steps."""
-    guidance_scale: float = 7.5
-    """Classifier-free guidance on the text: 7.5 is the paper's; less keeps the subject's looks better."""
-    image_guidance_scale: float = 1.0
-    """Guidance on the subject: 1 is none, as in the paper; 1.5 brings its looks out more."""
-    seed: int = 0
-    """Of the noise."""
-    device: str = "auto"
-    """auto: the GPU where there is one."""
-    precision: Precision = "auto"
-    """auto: bf16 where the hardware has it."""
-    frame_rate: float = 8.0
-    """Frames per second of the written video."""
+EXAMPLES = """\
+generate --checkpoint my/magdiff --image dog.png --subject dog --prompt "a dog runs on the beach" --output dog.mp4
+generate --checkpoint my/magdiff --image dog.png --box 40 60 300 400 --prompt "…" --output dog.gif
+generate --checkpoint my/magdiff --image dog.png --mask mask.png --num-frames 24 --prompt "…" --output frames
+generate --checkpoint my/magdiff --batch dogs.csv --output my/videos"""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Generate:
-    """Make a video of a picture's subject, as a text tells. Say where it is by one of --mask, --box, --whole."""
+class Generate(VideoCommand):
+    """Make a video of a picture's subject by a text. Say where it is by one of --subject, --mask, --box, --whole."""
 
-    checkpoint: str
-    """A pipeline folder that magdiff_model.train wrote."""
-    image: Path
+    image: Path | None = None
     """The picture."""
-    prompt: str
-    """What the video shows."""
-    output: Path
-    """The .mp4 to write."""
     mask: Path | None = None
     """A picture of the same size: the subject is where it is not black."""
-    box: tuple[float, float, float, float] | None = None
-    """x0 y0 x1 y1 in pixels around the subject; GrabCut finds its outline."""
-    whole: bool = False
-    """Take the whole picture as the subject (the paper's null mask)."""
-    sampling: tyro.conf.OmitArgPrefixes[SamplingSettings] = field(default_factory=SamplingSettings)
-    """How."""
 
-    def masks(self) -> Masks | None:
-        """Return the subject's mask, bool [1, H, W], or None for the whole picture."""
-        check_one_way(mask=self.mask, box=self.box, whole=self.whole or None)
+    source_option = "image"
+    mask_option = "mask"
+
+    def shown(self, finder: SubjectFinder, num_frames: int) -> Shown:  # noqa: ARG002 - one picture starts any number
+        """Return the picture as one frame, with the subject's mask."""
+        assert self.image is not None, "checked"
+        frames = read_image(self.image)[None]
+        height, width = frames.shape[1:3]
+        masks, models = None, dict[str, str]()
         if self.mask:
-            return read_mask(self.mask)[None]
-        return masks_from_box(read_image(self.image)[None], self.box) if self.box else None
+            masks = read_mask(self.mask)[None]
+            if masks.shape[1:] != (height, width):
+                raise ValueError(
+                    f"{self.mask} is {masks.shape[2]}x{masks.shape[1]} px, the picture {width}x{height}: "
+                    "save the mask at the picture's size"
+                )
+            if not masks.any():
+                raise ValueError(f"{self.mask} is an empty mask, all black: paint the subject white, or try --subject")
+        elif self.search:
+            masks, models = finder.find(frames, (width, height), label=self.subject or "", box=self.box)
+        return Shown(frames=frames, masks=masks, frame_rate=8.0, models=models)
 
 
 def generate(settings: Generate) -> None:
-    """Generate the video.
+    """Generate the video, or a batch of them.
 
     Raises:
         ValueError: inputs that cannot be used; the message says what to do.
     """
-    check_output(settings.output)
-    frames, masks = read_image(settings.image)[None], settings.masks()
-    pipeline = load_pipeline(settings.checkpoint).to(pick_device(settings.sampling.device))
-    video = pipeline(settings.prompt, frames, masks, **sampling_arguments(settings.sampling))
-    write_video(settings.output, video, settings.sampling.frame_rate)
-    print(f"wrote {settings.output}")
-
-
-def sampling_arguments(settings: SamplingSettings) -> dict[str, object]:
-    """Return the pipeline's arguments for these settings, with progress on the terminal."""
-    return {
-        "num_inference_steps": settings.steps,
-        "guidance_scale": settings.guidance_scale,
-        "image_guidance_scale": settings.image_guidance_scale,
-        "seed": settings.seed,
-        "precision": settings.precision,
-        "on_step": lambda done, total: print(
-            f"\rdenoising {done}/{total}", end="\n" if done == total else "", flush=True
-        ),
-    }
-
-
-def check_one_way(**ways: object) -> None:
-    """Raise ValueError unless exactly one way to find the subject was given."""
-    given = [name for name, value in ways.items() if value is not None]
-    if len(given) != 1:
-        options = ", ".join(f"--{name}" for name in ways)
-        raise ValueError(f"say where the subject is by one of {options}; given: {', '.join(given) or 'none'}")
+    make_videos(settings)
 
 
 def main() -> None:
     """Read the command line and generate."""
-    try:
-        generate(tyro.cli(Generate, prog="python -m magdiff_model.generate"))
-    except (ValueError, OSError) as error:
-        sys.exit(f"generate: {error}")
+    command_line(Generate, generate, "python -m magdiff_model.", EXAMPLES)
 
 
 if __name__ == "__main__":

@@ -16,11 +16,14 @@ def pick_device(name: str = "auto") -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def autocast(device: torch.device, precision: Precision) -> torch.autocast:
-    """Return the context for forward passes; "auto" is bf16 where the hardware multiplies in it, fp32 elsewhere."""
+def autocast(device: torch.device, precision: Precision, dtype: torch.dtype = torch.float32) -> torch.autocast:
+    """Return the context for forward passes of networks in `dtype`.
+
+    "auto" is bf16 where the hardware multiplies in it, fp32 elsewhere; networks that are not in fp32 stay as they are.
+    """
     if device.type == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         fast = bool(torch.cpu.get_capabilities().get("amx_bf16"))
-    enabled = precision == "bf16" or (precision == "auto" and fast)
+    enabled = dtype == torch.float32 and (precision == "bf16" or (precision == "auto" and fast))
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)

@@ -22,10 +22,12 @@ from magdiff_model.alignments import TrainableSet, add_alignments, alphas_by_lay
 from magdiff_model.checkpoints import STATE, load_pipeline, load_state, save_pipeline, save_state
 from magdiff_model.config import parse
 from magdiff_model.data.loader import Batch, ClipSamples, DataSettings, batches
+from magdiff_model.data.subjects import SubjectViews
 from magdiff_model.encoding import EmptySlots, encode_frames, encode_images, encode_pyramid, encode_text
 from magdiff_model.loss import diffusion_loss
 from magdiff_model.models.apa import ApaMode
 from magdiff_model.models.hfa import HfaInit
+from magdiff_model.models.image_tokens import ImagePromptKind
 from magdiff_model.models.unet import Condition
 from magdiff_model.pipeline import MagDiffPipeline
 from magdiff_model.precision import Precision, autocast, pick_device
@@ -39,10 +41,16 @@ class AlignmentSettings:
     """adaptive (Eq. 4), fixed (Table 7), fpa (Eq. 3), or text_only (no image in cross-attention)."""
     apa_alpha: tuple[float, float] = (1.0, 1.0)
     """alpha_text and alpha_image to start from; with fixed, to stay at."""
+    apa_own_query: bool = False
+    """Give the image branch a query projection of its own; Eq. 3 and 4 share the text's."""
+    image_prompt: ImagePromptKind = "patches"
+    """Image tokens: patches (all of CLIP's last states), pooled (its class token), or resampler (learnt queries)."""
     hfa: bool = True
     """High-fidelity alignment: the subject's latents enter at the first convolution."""
     hfa_ratios: tuple[float, ...] = (1.5, 1.25, 1.0)
     """HFA's sizes as multiples of the frames' (384, 320 and 256 px in the paper)."""
+    hfa_views: SubjectViews = "resized"
+    """resized: every size shows the same framing; cropped: each is cut out of the middle of the largest."""
     hfa_init: HfaInit = "random"
     """How HFA's convolutions start: random, or copy: z_s starts as the subject's own latents."""
     sda: bool = True
@@ -206,6 +214,8 @@ def with_alignments(base: MagDiffPipeline, settings: TrainSettings) -> MagDiffPi
         base.unet,
         apa_mode=chosen.apa,
         apa_alpha=chosen.apa_alpha,
+        apa_own_query=chosen.apa_own_query,
+        image_prompt=chosen.image_prompt,
         hfa_scales=len(chosen.hfa_ratios) if chosen.hfa else 0,
         hfa_init=chosen.hfa_init,
         image_hidden_size=base.image_encoder.config.hidden_size,
@@ -217,6 +227,7 @@ def with_alignments(base: MagDiffPipeline, settings: TrainSettings) -> MagDiffPi
         size_px=base.config.size_px,
         num_frames=settings.data.num_frames,
         subject_ratios=chosen.hfa_ratios,
+        subject_views=chosen.hfa_views,
         subject_masked=chosen.sda,
         empty_slots=chosen.empty_slots,
     )

@@ -8,6 +8,7 @@ Generation shows one frame, in slot 0; editing shows every frame, each in its ow
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,6 +17,8 @@ from torch import Tensor
 
 from magdiff_curation.clips.masks import Frames, Masks
 from magdiff_model.data.framing import framed_frames, framed_masks
+
+SubjectViews = Literal["resized", "cropped"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +29,8 @@ class SubjectSettings:
     """Side of the model's square frames."""
     ratios: tuple[float, ...] = (1.5, 1.25, 1.0)
     """HFA's sizes as multiples of `size_px`: 384, 320 and 256 px in the paper. Empty: no HFA."""
+    views: SubjectViews = "resized"
+    """resized: every size shows the same framing; cropped: each is cut out of the middle of the largest."""
     clip_size_px: int = 224
     """Side of CLIP's pictures."""
     clip_mean: tuple[float, ...] = (0.48145466, 0.4578275, 0.40821073)
@@ -81,4 +86,13 @@ def subject_inputs(frames: Frames, masks: Masks | None, settings: SubjectSetting
     clip_pixels = (clip_pixels - mean) / std
     if masks is not None:
         clip_pixels = clip_pixels * framed_masks(masks, settings.clip_size_px)
-    return SubjectInputs(tuple(alone(size) for size in settings.sizes_px()), clip_pixels)
+    sizes = settings.sizes_px()
+    if settings.views == "cropped" and sizes:
+        largest = alone(max(sizes))
+        return SubjectInputs(tuple(_middle(largest, size) for size in sizes), clip_pixels)
+    return SubjectInputs(tuple(alone(size) for size in sizes), clip_pixels)
+
+
+def _middle(pictures: Tensor, size_px: int) -> Tensor:
+    start = (pictures.shape[-1] - size_px) // 2
+    return pictures[..., start : start + size_px, start : start + size_px]

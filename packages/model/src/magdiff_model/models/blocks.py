@@ -6,17 +6,17 @@ of the 2D UNet's, so that checkpoints of either fit by name.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from diffusers.models.downsampling import Downsample2D
 from diffusers.models.resnet import ResnetBlock2D, TemporalConvLayer
-from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
 from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
 
-from magdiff_model.models.apa import ApaMode
-from magdiff_model.models.temporal import PositionCode
+from magdiff_model.models.apa import ApaMode, Prompt
+from magdiff_model.models.temporal import PositionCode, temporal_transformer
 from magdiff_model.models.transformer import MagDiffTransformer
 
 
@@ -32,6 +32,7 @@ class LevelSettings:
     temporal_dropout: float
     apa_mode: ApaMode
     apa_alpha: tuple[float, float]
+    apa_own_query: bool
     position_code: PositionCode | None
     """None for ModelScope's layout, where temporal attention is a transformer of its own after the spatial one."""
 
@@ -42,15 +43,16 @@ class Context:
 
     time: Tensor
     """Timestep embedding, [B*F, T]."""
-    text: Tensor
-    """Text tokens, [B, L, D]."""
-    image: Tensor | None
-    """Image tokens, [B, 1 or F, M, D]."""
+    text: Prompt
+    image: Prompt | None
     num_frames: int
 
 
 class Block(nn.Module):
     """The modules of one level; subclasses say how they follow each other."""
+
+    gradient_checkpointing = False
+    _gradient_checkpointing_func: Callable[..., Tensor]  # both are set by diffusers' enable_gradient_checkpointing
 
     def __init__(self, inputs: list[int], channels: int, num_transformers: int, settings: LevelSettings) -> None:
         super().__init__()
@@ -76,19 +78,27 @@ class Block(nn.Module):
                 settings.norm_groups,
                 settings.apa_mode,
                 settings.apa_alpha,
+                settings.apa_own_query,
                 settings.position_code,
             )
             for _ in range(num_transformers)
         )
         self.temp_attentions = nn.ModuleList(
-            TransformerTemporalModel(
-                channels // settings.head_channels,
-                settings.head_channels,
-                in_channels=channels,
-                norm_num_groups=settings.norm_groups,
+            temporal_transformer(
+                channels // settings.head_channels, settings.head_channels, channels, settings.norm_groups
             )
             for _ in range(0 if settings.position_code else num_transformers)
         )
+
+    def layer(self, index: int, hidden: Tensor, context: Context) -> Tensor:
+        """Return layer number `index` applied, [B*F, C, H, W]; checkpointed, it keeps its input alone for backward."""
+
+        def run(features: Tensor) -> Tensor:
+            return self.attend(index, self.convolve(index, features, context), context)
+
+        if self.gradient_checkpointing and torch.is_grad_enabled():
+            return self._gradient_checkpointing_func(run, hidden)
+        return run(hidden)
 
     def convolve(self, index: int, hidden: Tensor, context: Context) -> Tensor:
         """Return resnet and Temp-Conv number `index` applied; with one frame the temporal part is off."""
@@ -122,7 +132,7 @@ class DownBlock(Block):
         """Return the features and the skips, [B*F, C, H, W] each."""
         skips = []
         for index in range(len(self.resnets)):
-            hidden = self.attend(index, self.convolve(index, hidden, context), context)
+            hidden = self.layer(index, hidden, context)
             skips.append(hidden)
         for downsample in self.downsamplers:
             hidden = downsample(hidden)
@@ -138,7 +148,7 @@ class MidBlock(Block):
 
     def forward(self, hidden: Tensor, context: Context) -> Tensor:
         """Return the features, [B*F, C, H, W]."""
-        hidden = self.attend(0, self.convolve(0, hidden, context), context)
+        hidden = self.layer(0, hidden, context)
         return self.convolve(1, hidden, context)
 
 
@@ -157,7 +167,7 @@ class UpBlock(Block):
         """Return the features, [B*F, C, H, W]; takes its skips off the end of the list."""
         for index in range(len(self.resnets)):
             hidden = torch.cat([hidden, skips.pop()], dim=1)
-            hidden = self.attend(index, self.convolve(index, hidden, context), context)
+            hidden = self.layer(index, hidden, context)
         for upsample in self.upsamplers:
             # To the skip's size, not simply twice this one: sizes that a level halves unevenly come back right.
             hidden = upsample(hidden, skips[-1].shape[-2:])

@@ -8,10 +8,11 @@ checkpoint with new temporal layers still equals the 2D UNet frame by frame. A s
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from diffusers.models.attention_processor import Attention
+from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
 from torch import Tensor, nn
 
 PositionCode = Literal["residual", "branch"]
@@ -49,3 +50,11 @@ class TemporalAttention(nn.Module):
         by_place = branch.transpose(1, 2).reshape(batch * length, frames, channels)
         attended = self.attention(by_place).reshape(batch, length, frames, channels)
         return hidden + attended.transpose(1, 2)
+
+
+def temporal_transformer(num_heads: int, head_channels: int, channels: int, norm_groups: int) -> Any:
+    """Return ModelScope's temporal transformer, diffusers' own; its last projection starts at zero, to add nothing."""
+    transformer = TransformerTemporalModel(num_heads, head_channels, in_channels=channels, norm_num_groups=norm_groups)
+    nn.init.zeros_(transformer.proj_out.weight)
+    nn.init.zeros_(transformer.proj_out.bias)
+    return transformer

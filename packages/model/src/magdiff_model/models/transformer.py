@@ -10,7 +10,7 @@ from diffusers.models.attention import FeedForward
 from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
-from magdiff_model.models.apa import AdaptivePromptsAttention, ApaMode
+from magdiff_model.models.apa import AdaptivePromptsAttention, ApaMode, Prompt
 from magdiff_model.models.temporal import PositionCode, TemporalAttention
 
 
@@ -24,18 +24,21 @@ class MagDiffTransformerBlock(nn.Module):
         head_channels: int,
         apa_mode: ApaMode,
         apa_alpha: tuple[float, float],
+        apa_own_query: bool,
         position_code: PositionCode | None,
     ) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(channels)
         self.attn1 = Attention(channels, heads=channels // head_channels, dim_head=head_channels)
         self.norm2 = nn.LayerNorm(channels)
-        self.attn2 = AdaptivePromptsAttention(channels, context_channels, head_channels, apa_mode, apa_alpha)
+        self.attn2 = AdaptivePromptsAttention(
+            channels, context_channels, head_channels, apa_mode, apa_alpha, apa_own_query
+        )
         self.temporal = TemporalAttention(channels, head_channels, position_code) if position_code else None
         self.norm3 = nn.LayerNorm(channels)
         self.ff = FeedForward(channels)
 
-    def forward(self, hidden: Tensor, text: Tensor, image: Tensor | None) -> Tensor:
+    def forward(self, hidden: Tensor, text: Prompt, image: Prompt | None) -> Tensor:
         """Return the block's output, [B, F, N, C]; prompts as in `AdaptivePromptsAttention`."""
         hidden = hidden + self.attn1(self.norm1(hidden).flatten(0, 1)).view_as(hidden)
         hidden = hidden + self.attn2(self.norm2(hidden), text, image)
@@ -56,16 +59,19 @@ class MagDiffTransformer(nn.Module):
         norm_groups: int,
         apa_mode: ApaMode,
         apa_alpha: tuple[float, float],
+        apa_own_query: bool,
         position_code: PositionCode | None,
     ) -> None:
         super().__init__()
         self.norm = nn.GroupNorm(norm_groups, channels, eps=1e-6)
         self.proj_in = nn.Linear(channels, channels)
-        block = MagDiffTransformerBlock(channels, context_channels, head_channels, apa_mode, apa_alpha, position_code)
+        block = MagDiffTransformerBlock(
+            channels, context_channels, head_channels, apa_mode, apa_alpha, apa_own_query, position_code
+        )
         self.transformer_blocks = nn.ModuleList([block])
         self.proj_out = nn.Linear(channels, channels)
 
-    def forward(self, hidden: Tensor, text: Tensor, image: Tensor | None, num_frames: int) -> Tensor:
+    def forward(self, hidden: Tensor, text: Prompt, image: Prompt | None, num_frames: int) -> Tensor:
         """Return the transformed features."""
         _, channels, height, width = hidden.shape
         tokens = self.norm(hidden).permute(0, 2, 3, 1).reshape(-1, num_frames, height * width, channels)

@@ -9,37 +9,37 @@ denoising step; generation and editing differ only in what they put into it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from diffusers.models.modeling_utils import ModelMixin
-from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
 from torch import Tensor, nn
 
-from magdiff_model.models.apa import APA_MODES, ApaMode
+from magdiff_model.models.apa import APA_MODES, AdaptivePromptsAttention, ApaMode, Prompt
 from magdiff_model.models.blocks import Context, DownBlock, LevelSettings, MidBlock, UpBlock
 from magdiff_model.models.hfa import HfaInit, HighFidelityAlignment
-from magdiff_model.models.image_tokens import ImageTokens
-from magdiff_model.models.temporal import PositionCode
+from magdiff_model.models.image_tokens import IMAGE_PROMPT_KINDS, ImagePromptKind, ImageTokens
+from magdiff_model.models.temporal import PositionCode, temporal_transformer
 
 
 @dataclass(frozen=True)
 class Condition:
     """Everything that steers denoising, for generation and editing alike."""
 
-    text: Tensor
-    """Text tokens, [B, L, D]."""
-    image: Tensor | None = None
-    """Image tokens, [B, 1 or F, M, D]; None without an image branch."""
+    text: Prompt
+    """The text's tokens, shared by the frames."""
+    image: Prompt | None = None
+    """The subject's tokens, shared or one set a frame; None without an image branch."""
     subject: Tensor | None = None
-    """z_s after `conv_in_cond`, [B*F, C0, h, w]; None without HFA."""
+    """z_s after `conv_in_cond`, [B, F, C0, h, w]; None without HFA."""
 
-    def with_text(self, text: Tensor) -> Condition:
-        """Return the same subject under another text, as classifier-free guidance needs."""
-        return replace(self, text=text)
+    def frames(self, start: int, stop: int) -> Condition:
+        """Return the condition of the frames from `start` to `stop`."""
+        image = None if self.image is None else self.image.frames(start, stop)
+        return Condition(self.text, image, None if self.subject is None else self.subject[:, start:stop])
 
 
 class MagDiffUNet3DConditionModel(ModelMixin, ConfigMixin):  # type: ignore[misc]
@@ -60,6 +60,9 @@ class MagDiffUNet3DConditionModel(ModelMixin, ConfigMixin):  # type: ignore[misc
         position_code: see `TemporalAttention`; vidrd's layout only.
         apa_mode: see `AdaptivePromptsAttention`.
         apa_alpha: (alpha_text, alpha_image) to start from, or to stay at with "fixed".
+        apa_own_query: see `AdaptivePromptsAttention`.
+        image_prompt: see `ImageTokens`.
+        num_image_queries: tokens that the resampler makes.
         hfa_scales: how many sizes HFA sees the subject at; 0 leaves HFA out.
         hfa_hidden_channels: width of HFA's convolutions.
         hfa_init: see `HighFidelityAlignment`.
@@ -69,7 +72,7 @@ class MagDiffUNet3DConditionModel(ModelMixin, ConfigMixin):  # type: ignore[misc
         ValueError: settings that do not fit together.
     """
 
-    _supports_gradient_checkpointing = False
+    _supports_gradient_checkpointing = True
 
     @register_to_config
     def __init__(
@@ -87,6 +90,9 @@ class MagDiffUNet3DConditionModel(ModelMixin, ConfigMixin):  # type: ignore[misc
         position_code: PositionCode = "residual",
         apa_mode: ApaMode = "adaptive",
         apa_alpha: tuple[float, float] = (1.0, 1.0),
+        apa_own_query: bool = False,
+        image_prompt: ImagePromptKind = "patches",
+        num_image_queries: int = 16,
         hfa_scales: int = 3,
         hfa_hidden_channels: int = 32,
         hfa_init: HfaInit = "random",
@@ -103,6 +109,7 @@ class MagDiffUNet3DConditionModel(ModelMixin, ConfigMixin):  # type: ignore[misc
             )
         for name, value, known in (
             ("apa_mode", apa_mode, APA_MODES),
+            ("image_prompt", image_prompt, IMAGE_PROMPT_KINDS),
             ("temporal_layout", temporal_layout, ("vidrd", "modelscope")),
             ("position_code", position_code, ("residual", "branch")),
         ):
@@ -118,15 +125,14 @@ class MagDiffUNet3DConditionModel(ModelMixin, ConfigMixin):  # type: ignore[misc
             temporal_dropout=temporal_dropout,
             apa_mode=apa_mode,
             apa_alpha=(apa_alpha[0], apa_alpha[1]),
+            apa_own_query=apa_own_query,
             position_code=position_code if temporal_layout == "vidrd" else None,
         )
         self.conv_in = nn.Conv2d(in_channels, widths[0], 3, padding=1)
         self.time_proj = Timesteps(widths[0], flip_sin_to_cos=True, downscale_freq_shift=0)
         self.time_embedding = TimestepEmbedding(widths[0], time_channels)
         if temporal_layout == "modelscope":
-            self.transformer_in = TransformerTemporalModel(
-                8, attention_head_dim, in_channels=widths[0], norm_num_groups=norm_num_groups
-            )
+            self.transformer_in = temporal_transformer(8, attention_head_dim, widths[0], norm_num_groups)
 
         self.down_blocks = nn.ModuleList()
         skips = [widths[0]]
@@ -152,11 +158,16 @@ class MagDiffUNet3DConditionModel(ModelMixin, ConfigMixin):  # type: ignore[misc
         self.conv_out = nn.Conv2d(widths[0], in_channels, 3, padding=1)
 
         if apa_mode != "text_only":
-            self.image_tokens = ImageTokens(image_hidden_size, cross_attention_dim)
+            self.image_tokens = ImageTokens(image_hidden_size, cross_attention_dim, image_prompt, num_image_queries)
         if hfa_scales:
             self.hfa = HighFidelityAlignment(in_channels, hfa_scales, hfa_hidden_channels, hfa_init)
             self.conv_in_cond = nn.Conv2d(in_channels, widths[0], 3, padding=1, bias=False)
             nn.init.zeros_(self.conv_in_cond.weight)
+        self.cross_attentions: dict[str, AdaptivePromptsAttention] = {}
+        for name, module in self.named_modules():
+            if isinstance(module, AdaptivePromptsAttention):
+                module.name = name
+                self.cross_attentions[name] = module
 
     def condition(
         self,
@@ -180,12 +191,26 @@ class MagDiffUNet3DConditionModel(ModelMixin, ConfigMixin):  # type: ignore[misc
         if self.config.apa_mode != "text_only":
             if clip_states is None:
                 raise ValueError(f"apa_mode {self.config.apa_mode!r} needs the subject's image states, got none")
-            image = self.image_tokens(clip_states)
+            image = Prompt(self.image_tokens(clip_states))
         if self.config.hfa_scales:
             if pyramid is None:
                 raise ValueError(f"this model's HFA needs the subject at {self.config.hfa_scales} scales, got none")
-            subject = self.conv_in_cond(self.hfa(pyramid, size).transpose(1, 2).flatten(0, 1))
-        return Condition(text, image, subject)
+            slots = self.hfa(pyramid, size).transpose(1, 2)
+            subject = self.conv_in_cond(slots.flatten(0, 1)).unflatten(0, slots.shape[:2])
+        return Condition(Prompt(text[:, None]), image, subject)
+
+    def with_keys_values(self, condition: Condition) -> Condition:
+        """Return the condition with every layer's keys and values in it, which then serve all denoising steps."""
+        text, image = condition.text, condition.image
+        text = Prompt(
+            text.tokens, {name: layer.text_keys_values(text.tokens) for name, layer in self.cross_attentions.items()}
+        )
+        if image is not None:
+            image = Prompt(
+                image.tokens,
+                {name: layer.image_keys_values(image.tokens) for name, layer in self.cross_attentions.items()},
+            )
+        return Condition(text, image, condition.subject)
 
     def forward(self, sample: Tensor, timestep: Tensor, condition: Condition) -> Tensor:
         """Return the prediction, [B, 4, F, h, w], for noisy latents of that shape and timesteps [B].
@@ -194,13 +219,17 @@ class MagDiffUNet3DConditionModel(ModelMixin, ConfigMixin):  # type: ignore[misc
             ValueError: a condition for another number of frames than the latents have.
         """
         batch, _, frames = sample.shape[:3]
-        if condition.image is not None and condition.image.shape[1] not in (1, frames):
-            raise ValueError(f"image tokens are for {condition.image.shape[1]} frames, the latents have {frames}")
+        shown = 1 if condition.image is None else condition.image.tokens.shape[1]
+        slots = frames if condition.subject is None else condition.subject.shape[1]
+        if shown not in (1, frames) or slots != frames:
+            raise ValueError(
+                f"the condition has image tokens for {shown} frames and {slots} slots, for {frames} frames"
+            )
         time = self.time_embedding(self.time_proj(timestep.expand(batch)).to(sample.dtype))
         context = Context(time.repeat_interleave(frames, dim=0), condition.text, condition.image, frames)
         hidden = self.conv_in(sample.transpose(1, 2).flatten(0, 1))
         if condition.subject is not None:
-            hidden = hidden + condition.subject
+            hidden = hidden + condition.subject.flatten(0, 1)
         if self.config.temporal_layout == "modelscope" and frames > 1:
             hidden = self.transformer_in(hidden, num_frames=frames, return_dict=False)[0]
 
