@@ -2,26 +2,61 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from unittest import mock
 
-_SERVE = (
-    "import sys, threading\n"
-    "from moto.server import ThreadedMotoServer\n"
-    "server = ThreadedMotoServer(ip_address='127.0.0.1', port=0, verbose=False)\n"
-    "server.start()\n"
-    "print(server.get_host_and_port()[1], flush=True)\n"
-    "sys.stdin.read()\n"  # until whoever started it is gone
-)
+_SERVE = """
+import sys, threading
+from moto.server import ThreadedMotoServer
+
+server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+server.start()
+moto, one_at_a_time, seen = server._server.app, threading.Lock(), threading.Semaphore(0)
+
+def tell(environ, start_response):
+    answer = moto(environ, start_response)
+    if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+        with one_at_a_time:
+            print(environ["REQUEST_METHOD"], environ["PATH_INFO"], flush=True)
+            seen.acquire()
+    return answer
+
+server._server.app = tell
+print(server.get_host_and_port()[1], flush=True)
+for _ in sys.stdin:  # until whoever started it is gone
+    seen.release()
+"""
+
+
+@dataclass
+class Trap:
+    """Springs at the n-th write of a kind to an object store: it is done, and whoever wrote does not know yet."""
+
+    kind: str
+    """What is found in "PUT /bucket/key"."""
+    number: int
+    spring: Callable[[], object]
+    seen: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def __call__(self, write: str) -> None:
+        if re.search(self.kind, write) and next(self.seen) == self.number:
+            self.spring()
 
 
 @contextmanager
-def object_store(bucket: str = "bucket") -> Iterator[str]:
-    """Yield s3://bucket, empty, on a server that the environment points at while the block runs."""
+def object_store(bucket: str = "bucket", watch: Callable[[str], object] = lambda _: None) -> Iterator[str]:
+    """Yield s3://bucket, empty, on a server that the environment points at while the block runs.
+
+    `watch` is told of every write, as "PUT /bucket/key", when it is done, and before the writer has its answer.
+    """
     environment = {
         "AWS_ACCESS_KEY_ID": "testing",
         "AWS_SECRET_ACCESS_KEY": "testing",
@@ -40,6 +75,16 @@ def object_store(bucket: str = "bucket") -> Iterator[str]:
         assert server.stdout is not None
         port = int(server.stdout.readline())
         environment["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{port}"
+
+        def listen() -> None:
+            assert server.stdin is not None
+            assert server.stdout is not None
+            for write in server.stdout:
+                watch(write.strip())
+                print(file=server.stdin, flush=True)
+
+        listener = threading.Thread(target=listen, daemon=True)
+        listener.start()
         with mock.patch.dict(os.environ, environment):
             import s3fs
 
@@ -50,3 +95,4 @@ def object_store(bucket: str = "bucket") -> Iterator[str]:
             finally:
                 s3fs.S3FileSystem.clear_instance_cache()
                 server.terminate()
+                listener.join()

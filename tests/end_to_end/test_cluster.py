@@ -2,38 +2,23 @@
 
 from __future__ import annotations
 
-import io
 import os
 import random
 import signal
-import subprocess
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 import ray
-from object_store import object_store
+from end_to_end.sixty_clips import NUM_CLIPS, check_all_there_once, products, stage_workers
 
 from magdiff_curation.clips.atomic import list_files
-from magdiff_curation.clips.index import load_shard_list
 from magdiff_curation.clips.location import location
-from magdiff_curation.clips.shards import ShardReader
 from magdiff_curation.config import CurationSettings, EngineSettings, FilterSettings
 from magdiff_curation.pipeline import curate, runtime_environment
 from magdiff_curation.runs import past_runs
-from magdiff_curation.toyworld.dataset import DatasetSettings, write_dataset
-
-NUM_CLIPS = 60
-
-
-@pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    settings = DatasetSettings(num_clips=NUM_CLIPS, seed=14, width=160, height=128)
-    return write_dataset(tmp_path_factory.mktemp("world"), settings)
 
 
 def settings_for(manifest: Path, output: Path, **engine: bool) -> CurationSettings:
@@ -46,66 +31,30 @@ def settings_for(manifest: Path, output: Path, **engine: bool) -> CurationSettin
     )
 
 
-@pytest.fixture(scope="module")
-def reference(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    output = tmp_path_factory.mktemp("reference")
-    curate(settings_for(manifest, output))
-    return shards(output)
+@pytest.fixture(params=["disk", "s3"])
+def output(request: pytest.FixtureRequest, tmp_path: Path, bucket_url: str) -> Path:
+    return tmp_path if request.param == "disk" else location(f"{bucket_url}/curated")
 
 
-def shards(output: Path) -> dict[str, bytes]:
-    names = [name for name in list_files(output) if "/" not in name and name.endswith((".tar", ".json"))]
-    return {name: (output / name).read_bytes() for name in names}
-
-
-def check_all_there_once(output: Path) -> None:
-    rows = pq.read_table(io.BytesIO((output / "ledger.parquet").read_bytes())).to_pylist()
-    assert sorted(row["source"] for row in rows) == [f"videos/{index:05d}.mp4" for index in range(NUM_CLIPS)]
-    keys = [clip.record.key for shard in load_shard_list(output).shards for clip in ShardReader(output / shard)]
-    assert len(set(keys)) == len(keys) == sum(row["status"] == "kept" for row in rows) > 0
-
-
-@pytest.fixture
-def bucket_url() -> Iterator[str]:
-    with object_store() as url:
-        yield url
-
-
-@pytest.fixture
-def two_nodes() -> Iterator[Any]:
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    yield cluster
-    cluster.shutdown()
+def wait_for(output: Path, num_outcomes: int) -> None:
+    while len(list_files(output / "work" / "outcomes")) < num_outcomes:
+        time.sleep(0.05)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("place", ["disk", "s3"])
 def test_a_node_that_is_lost_in_the_middle_of_a_run_costs_nothing(
-    manifest: Path,
-    reference: dict[str, bytes],
-    tmp_path: Path,
-    request: pytest.FixtureRequest,
-    place: str,
+    manifest: Path, reference: dict[str, bytes], output: Path, two_nodes: Any
 ) -> None:
-    output = tmp_path
-    if place == "s3":
-        output = location(request.getfixturevalue("bucket_url") + "/curated")
-    two_nodes = request.getfixturevalue("two_nodes")
-    node = two_nodes.add_node(num_cpus=1)
-
     def lose() -> None:
-        while len(list_files(output / "work" / "outcomes")) < NUM_CLIPS // 4:
-            time.sleep(0.05)
-        two_nodes.remove_node(node, allow_graceful=False)
+        wait_for(output, NUM_CLIPS // 4)
+        two_nodes.remove_node(two_nodes.worker_nodes.copy().pop(), allow_graceful=False)
 
     loser = threading.Thread(target=lose)
     loser.start()
     curate(settings_for(manifest, output, ship_code=True), address=two_nodes.address)
     loser.join()
     assert past_runs(output / "work" / "runs")[0]["result"]["deaths"] >= 1
-    assert shards(output) == reference
+    assert products(output) == reference
     check_all_there_once(output)
 
 
@@ -125,24 +74,27 @@ def test_the_package_travels_with_the_run_where_asked(manifest: Path, tmp_path: 
 
 
 @pytest.mark.slow
-def test_ten_killed_workers_cost_nothing(manifest: Path, reference: dict[str, bytes], tmp_path: Path) -> None:
+def test_ten_killed_workers_and_a_lost_node_cost_nothing(
+    manifest: Path, reference: dict[str, bytes], output: Path, two_nodes: Any
+) -> None:
     chance, killed = random.Random(15), []
-    outcomes = tmp_path / "work" / "outcomes"
 
     def kill() -> None:
         for number in range(10):
-            while len(list(outcomes.rglob("*.json"))) < 5 * number + 2:
-                time.sleep(0.02)
-            found = subprocess.run(["pgrep", "-f", "ray::StageWorker"], capture_output=True, text=True, check=False)
-            if found.stdout.split():
-                killed.append(int(chance.choice(found.stdout.split())))
-                os.kill(killed[-1], signal.SIGKILL)
+            wait_for(output, 4 * number + 2)
+            if number == 5:
+                two_nodes.remove_node(two_nodes.worker_nodes.copy().pop(), allow_graceful=False)
+                two_nodes.add_node(num_cpus=1)
+            while not (workers := stage_workers(two_nodes.list_all_nodes())):
+                time.sleep(0.05)
+            killed.append(chance.choice(workers))
+            os.kill(killed[-1], signal.SIGKILL)
 
     killer = threading.Thread(target=kill)
     killer.start()
-    curate(settings_for(manifest, tmp_path))
+    curate(settings_for(manifest, output), address=two_nodes.address)
     killer.join()
-    assert len(killed) == 10
-    assert past_runs(tmp_path / "work" / "runs")[0]["result"]["deaths"] >= 8
-    assert shards(tmp_path) == reference
-    check_all_there_once(tmp_path)
+    assert len(set(killed)) == 10
+    assert past_runs(output / "work" / "runs")[0]["result"]["deaths"] >= 8
+    assert products(output) == reference
+    check_all_there_once(output)

@@ -9,26 +9,15 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
+from end_to_end.sixty_clips import CURATE, check_all_there_once, options, products, stage_workers
+from object_store import Trap
 
-from magdiff_curation.clips.index import load_shard_list
-from magdiff_curation.clips.shards import ShardReader
-from magdiff_curation.toyworld.dataset import DatasetSettings, write_dataset
+from magdiff_curation.clips.location import location
 
 HERE = Path(__file__).parent
-CURATE = HERE.parents[1] / "pipelines" / "curate.py"
-NUM_CLIPS = 60
-
-
-def options(manifest: Path, output: Path) -> list[str]:
-    settings = ["--filters.min-short-side-px", "128", "--shard-megabytes", "1"]
-    return ["--source", str(manifest), "--output", str(output), *settings]
-
-
-def products(output: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in output.iterdir() if path.suffix in (".tar", ".json", ".png")}
 
 
 def outcomes(output: Path) -> int:
@@ -54,12 +43,10 @@ def kill_when(ready: Callable[[], bool], manifest: Path, output: Path) -> bool:
 
 
 @pytest.mark.slow
-def test_thirty_kills_lose_nothing_double_nothing_and_change_no_byte(tmp_path: Path) -> None:
-    settings = DatasetSettings(num_clips=NUM_CLIPS, seed=10, width=160, height=128)
-    manifest = write_dataset(tmp_path / "world", settings)
-    reference, output = tmp_path / "reference", tmp_path / "killed"
-    subprocess.run([sys.executable, str(CURATE), *options(manifest, reference)], check=True, timeout=300)
-
+def test_thirty_kills_lose_nothing_double_nothing_and_change_no_byte(
+    manifest: Path, reference: dict[str, bytes], tmp_path: Path
+) -> None:
+    output = tmp_path / "killed"
     chance = random.Random(11)
     kills = 0
     for _ in range(16):  # at random moments: while starting, loading models, or in the middle of clips
@@ -78,9 +65,55 @@ def test_thirty_kills_lose_nothing_double_nothing_and_change_no_byte(tmp_path: P
     assert kills == 30
 
     subprocess.run([sys.executable, str(CURATE), *options(manifest, output)], check=True, timeout=300)
-    assert products(output) == products(reference)
-    rows = pq.read_table(output / "ledger.parquet").to_pylist()
-    assert sorted(row["source"] for row in rows) == [f"videos/{index:05d}.mp4" for index in range(NUM_CLIPS)]
-    keys = [clip.record.key for shard in load_shard_list(output).shards for clip in ShardReader(output / shard)]
-    assert len(set(keys)) == len(keys) == sum(row["status"] == "kept" for row in rows) > 0
+    assert products(output) == reference
+    check_all_there_once(output)
     assert not list(output.rglob("*.tmp"))
+
+
+PACKING = (
+    *("clips-000000.tar", "clips-000000.index.json", "clips-000001.tar", "clips-000001.index.json", "/shards.json"),
+    *("POST", "ledger.parquet", "summary.json", "overview.png", "report.html"),  # samples are deleted by POST
+)
+
+
+@pytest.mark.slow
+def test_thirty_kills_onto_s3_on_a_cluster_that_loses_a_node_change_no_byte(
+    manifest: Path, reference: dict[str, bytes], traps: list[Trap], bucket_url: str, two_nodes: Any
+) -> None:
+    output = location(f"{bucket_url}/curated")
+    command = [sys.executable, str(CURATE), *options(manifest, str(output)), "--address", two_nodes.address]
+    chance = random.Random(16)
+    orphans: list[int] = []
+    lost: list[int] = []
+
+    def kill_at(write: str, number: int, seconds: float | None = None, *more: Trap) -> bool:
+        """Start a run, kill its driver at the n-th `write`, or once `seconds` are over, and return whether it was."""
+        driver = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        traps[:] = [Trap(write, number, driver.kill), *more]
+        try:
+            driver.wait(seconds or 300)
+        except subprocess.TimeoutExpired:
+            driver.kill()
+            driver.wait()
+            assert seconds, f"no {write} in 300 s"
+        orphans.extend(stage_workers(two_nodes.list_all_nodes()))
+        return driver.returncode == -signal.SIGKILL
+
+    def lose() -> None:
+        node = two_nodes.worker_nodes.copy().pop()
+        lost.extend(stage_workers([node]))
+        two_nodes.remove_node(node, allow_graceful=False)
+
+    kills = sum(kill_at("outcomes/", 3, chance.uniform(1, 15)) for _ in range(10))  # while starting, loading models
+    kills += sum(kill_at("outcomes/", chance.randint(1, 4)) for _ in range(4))  # in the middle of clips
+    inside = kill_at("samples/", 6, None, Trap("samples/", 3, lose))  # inside a commit: a sample without its outcome
+    two_nodes.add_node(num_cpus=1)
+    inside += sum(kill_at("samples/", chance.randint(1, 3)) for _ in range(5))
+    inside += sum(kill_at(write, 1) for write in PACKING)
+    assert (kills, inside) == (14, 16)
+    assert orphans, "no worker outlived its driver"
+    assert lost, "the node was lost before it had a worker"
+
+    subprocess.run(command, check=True, timeout=300)
+    assert products(output) == reference
+    check_all_there_once(output)

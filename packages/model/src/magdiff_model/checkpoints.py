@@ -28,7 +28,7 @@ def load_pipeline(path: str | Path) -> MagDiffPipeline:
     if not (folder / "model_index.json").is_file():
         raise ValueError(
             f"{folder} is no pipeline: it has no model_index.json. The repository's toyworld base is zoo/toyworld; "
-            "magdiff_model.train writes others, and magdiff_model.convert makes one of Stable Diffusion 2.x or ModelScope"
+            "magdiff_model.train writes others, magdiff_model.convert makes them of Stable Diffusion 2.x or ModelScope"
         )
     quiet_loading()
     pipeline = MagDiffPipeline.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
