@@ -82,9 +82,8 @@ def test_ten_killed_workers_and_a_lost_node_cost_nothing(
     def kill() -> None:
         for number in range(10):
             wait_for(output, 4 * number + 2)
-            if number == 5:
+            if number == 7:  # half of the clips are decided
                 two_nodes.remove_node(two_nodes.worker_nodes.copy().pop(), allow_graceful=False)
-                two_nodes.add_node(num_cpus=1)
             while not (workers := stage_workers(two_nodes.list_all_nodes())):
                 time.sleep(0.05)
             killed.append(chance.choice(workers))

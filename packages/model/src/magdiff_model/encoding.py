@@ -51,10 +51,12 @@ def encode_pyramid(
     """
     latents = []
     for pictures in pyramid:
-        masked = pictures.new_zeros(1, *pictures.shape[1:])
-        encoded = encode_frames(vae, torch.cat([pictures, masked])[None])[0].transpose(0, 1)  # [K + 1, 4, h, w]
-        empty = encoded[-1] if empty_slots == "masked_image" else torch.zeros_like(encoded[-1])
-        slots = empty.expand(*filled.shape, *empty.shape).clone()
-        slots[filled] = encoded[:-1]
+        # The masked picture goes through the VAE in the same batch, and only where a slot needs it.
+        blank = pictures.new_zeros(1 if empty_slots == "masked_image" and not filled.all() else 0, *pictures.shape[1:])
+        encoded = encode_frames(vae, torch.cat([pictures, blank])[None])[0].transpose(0, 1)  # [K or K + 1, 4, h, w]
+        slots = encoded.new_zeros(*filled.shape, *encoded.shape[1:])
+        if len(blank):
+            slots[~filled] = encoded[-1]
+        slots[filled] = encoded[: len(pictures)]
         latents.append(slots.transpose(1, 2))
     return latents
