@@ -25,7 +25,7 @@ def variants(checkpoint: str | None) -> tuple[MagDiffUNet3DConditionModel, MagDi
         unet, side = pipeline.unet, pipeline.latent_size()[1]
         if not unet.config.hfa_scales or unet.config.apa_mode == "text_only":
             raise SystemExit(f"{checkpoint} has not all alignments: give a trained MagDiff")
-        base = MagDiffUNet3DConditionModel.from_config({**unet.config, "apa_mode": "text_only", "hfa_scales": 0})
+        base = MagDiffUNet3DConditionModel.from_config(unet.config, apa_mode="text_only", hfa_scales=0)
         return unet.eval(), base.eval(), side
     torch.set_default_dtype(torch.bfloat16)
     return (

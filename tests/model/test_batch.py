@@ -166,3 +166,25 @@ def test_a_checkpoints_digest_follows_its_weights_and_nothing_else(tmp_path: Pat
     assert checkpoint_digest(tmp_path) == before
     (tmp_path / "unet" / "weights").write_bytes(np.arange(1, 5).tobytes())
     assert checkpoint_digest(tmp_path) != before
+
+
+def test_no_row_may_replace_what_another_reads(batch: Generate, media, tmp_path) -> None:
+    (tmp_path / "cat.png").write_bytes((media / "image.png").read_bytes())
+    assert batch.batch is not None
+    path = write(batch.batch.parent, f"image,output\n{media / 'image.png'},cat\n{tmp_path / 'cat.png'},dog\n")
+    here = replace(batch, batch=path, output=tmp_path, box=(1, 2, 30, 40), subject=None)
+    assert len(read_batch(path, here, 8)) == 2
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "cat" / "0.png").write_bytes((media / "image.png").read_bytes())
+    path = write(batch.batch.parent, f"image,output\n{media / 'image.png'},cat\n{tmp_path / 'cat' / '0.png'},dog\n")
+    (tmp_path / "cat.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"what another replaces: --output .*cat would replace .*0.png, which is read"):
+        read_batch(path, here, 8)
+
+
+def test_a_rows_own_way_to_say_where_the_subject_is_wins(batch: Generate, media) -> None:
+    assert batch.batch is not None
+    path = write(batch.batch.parent, f"image,box\n{media / 'image.png'},1 2 30 40\n{media / 'image.png'},\n")
+    first, second = read_batch(path, replace(batch, batch=path, subject="fish"), 8)
+    assert (first.subject, first.box) == (None, (1, 2, 30, 40))
+    assert (second.subject, second.box) == ("fish", None)

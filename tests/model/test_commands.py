@@ -207,7 +207,7 @@ def test_edit_refuses_what_it_cannot_use_and_says_what_to_do(change, shown, chan
 
 
 def test_a_video_is_never_written_over_what_it_is_made_from(media) -> None:
-    with pytest.raises(ValueError, match="would replace what it is made from"):
+    with pytest.raises(ValueError, match="which is read: choose another name"):
         edit(Edit(checkpoint=str(ZOO), prompt="p", whole=True, video=media / "video.mp4", output=media / "video.mp4"))
 
 

@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderKL, DDPMScheduler, DPMSolverMultistepScheduler
 from tests_support import ZOO
 
 import magdiff_model.pipeline as pipeline_module
@@ -10,6 +11,7 @@ from magdiff_curation.toyworld.scene import render, sample_scene
 from magdiff_model.checkpoints import load_pipeline, save_pipeline
 from magdiff_model.data.framing import framed_frames, framed_masks
 from magdiff_model.encoding import decode_latents, encode_frames, encode_pyramid
+from magdiff_model.sampling import with_solver
 from magdiff_model.train import AlignmentSettings, TrainSettings, with_alignments
 
 
@@ -161,6 +163,36 @@ def test_a_callback_sees_every_step_and_may_change_the_latents(pipeline) -> None
     assert [step for step, _ in steps] == [0, 1]
     assert steps[0][1] > steps[1][1]
     assert np.array_equal(video[0], video[7])  # the last latents were all zero
+
+
+def test_the_zoos_older_config_takes_every_alignment_setting() -> None:
+    chosen = AlignmentSettings(apa_own_query=True, image_prompt="resampler", hfa_init="copy", hfa_views="cropped")
+    built = with_alignments(load_pipeline(ZOO), TrainSettings(shards=Path("s"), alignments=chosen))
+    config = built.unet.config
+    assert (config.apa_own_query, config.image_prompt, config.hfa_init) == (True, "resampler", "copy")
+    assert built.config.subject_views == "cropped"
+    assert sample(built, num_inference_steps=1).shape == (8, 64, 64, 3)
+
+
+def test_the_seed_decides_for_solvers_that_add_noise_too(pipeline, monkeypatch) -> None:
+    monkeypatch.setattr(pipeline, "scheduler", DDPMScheduler.from_config(pipeline.scheduler.config))
+    first = sample(pipeline)
+    assert np.array_equal(first, sample(pipeline))
+    assert not np.array_equal(first, sample(pipeline, seed=1))
+
+
+def test_a_solver_does_not_clip_latents_whatever_the_checkpoints_own_left_out(pipeline) -> None:
+    own = DPMSolverMultistepScheduler(algorithm_type="sde-dpmsolver++")
+    assert not with_solver(own, "ddim").config.clip_sample
+    assert with_solver(own, "dpmsolver++").config.algorithm_type == "dpmsolver++"
+
+
+def test_nothing_shown_and_zeros_in_empty_slots_need_no_picture(pipeline) -> None:
+    vae = AutoencoderKL(norm_num_groups=4, block_out_channels=(8, 8), down_block_types=("DownEncoderBlock2D",) * 2,
+                        up_block_types=("UpDecoderBlock2D",) * 2).eval()  # fmt: skip
+    (latents,) = encode_pyramid(vae, [torch.zeros(0, 3, 32, 32)], torch.zeros(1, 8, dtype=torch.bool), "zero_latent")
+    assert latents.shape == (1, 4, 8, 16, 16)
+    assert latents.abs().max() == 0
 
 
 def test_negative_prompts_steer_only_under_guidance(pipeline) -> None:

@@ -38,7 +38,7 @@ def weights_sha256(output: Path) -> str:
 
 def test_a_stopped_run_goes_on_to_the_same_weights_and_losses(shards: Path, tmp_path: Path, monkeypatch) -> None:
     base = load_pipeline(ZOO)
-    with_dropout = type(base.unet).from_config({**base.unet.config, "temporal_dropout": 0.1})
+    with_dropout = type(base.unet).from_config(base.unet.config, temporal_dropout=0.1)
     with_dropout.load_state_dict(base.unet.state_dict())
     base.unet = with_dropout
     save_pipeline(base, tmp_path / "base")

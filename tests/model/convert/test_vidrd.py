@@ -1,6 +1,8 @@
 """VidRD's checkpoint, made from its published names and layout, becomes the same UNet."""
 
+import json
 import re
+import shutil
 from collections import OrderedDict
 
 import pytest
@@ -127,7 +129,7 @@ def test_a_file_with_code_is_refused_and_the_code_does_not_run(tensors, convert_
 
 def test_what_does_not_fit_is_refused(tensors, convert_file, stable_diffusion) -> None:
     for changes, words in (
-        ({"parts": None}, "give the Stable Diffusion 2.1 that VidRD was trained from as --parts"),
+        ({"parts": None}, "give the Stable Diffusion 2.1 base that VidRD began with as --parts"),
         ({"position_code": "branch"}, "would give noise with others"),
         ({"temporal_layout": "modelscope"}, "would give noise with others"),
     ):
@@ -147,3 +149,11 @@ def test_what_does_not_fit_is_refused(tensors, convert_file, stable_diffusion) -
         convert_file({"state_dict": {name: value for name, value in tensors.items() if name != gone}})
     with pytest.raises(ValueError, match="holds no table of weights"):
         convert_file([1, 2])
+
+
+def test_parts_that_predict_v_are_refused(convert_file, tensors, stable_diffusion, tmp_path) -> None:
+    parts = shutil.copytree(stable_diffusion, tmp_path / "sd-v")
+    path = parts / "scheduler" / "scheduler_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"prediction_type": "v_prediction"}))
+    with pytest.raises(ValueError, match="VidRD's weights predict the noise: give the 512 px base"):
+        convert_file({"state_dict": tensors}, parts=str(parts))

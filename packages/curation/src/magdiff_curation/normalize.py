@@ -125,6 +125,12 @@ def canonical_size(info: SourceInfo, settings: ClipSettings) -> tuple[int, int]:
     return round(info.width * scale / 2) * 2, round(info.height * scale / 2) * 2
 
 
+def displayed_size(info: SourceInfo, width: int, height: int) -> tuple[int, int]:
+    """Return the source's width and height as players show it, given frames of it: headers leave turning out."""
+    turned = (info.width > info.height) != (width > height)
+    return (info.height, info.width) if turned else (info.width, info.height)
+
+
 def check_decoded_size(num_frames: int, width: int, height: int, limits: LimitSettings) -> None:
     """Raise ClipRejected if a canonical clip is too large for a worker to hold."""
     megabytes = num_frames * width * height * 3 / 10**6

@@ -36,6 +36,7 @@ from magdiff_curation.models import local_model
 from magdiff_curation.motion import Motion, check_motion, measure_motion
 from magdiff_curation.normalize import (
     check_decoded_size,
+    displayed_size,
     ffmpeg_version,
     probe_source,
 )
@@ -104,7 +105,7 @@ class NormalizeStage:
         write_atomic(ready, video)
         return {
             "models": {"normalize": f"ffmpeg {ffmpeg_version()}"},
-            "source_size": [info.width, info.height],
+            "source_size": list(displayed_size(info, canonical.width, canonical.height)),
             "source_sha256": source_sha256,
             "size": [canonical.width, canonical.height],
             "num_frames": canonical.num_frames,

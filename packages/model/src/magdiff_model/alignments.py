@@ -33,7 +33,8 @@ def add_alignments(base: MagDiffUNet3DConditionModel, **settings: Any) -> MagDif
     Raises:
         ValueError: the base has weights that the new UNet has no place for, or lacks some that are not new.
     """
-    unet = MagDiffUNet3DConditionModel.from_config({**base.config, **settings})
+    # not from_config({**config, …}): that drops what the config lists as left at its default
+    unet = MagDiffUNet3DConditionModel.from_config(base.config, **settings)
     state = base.state_dict()
     if unet.config.apa_mode != "adaptive":  # alphas that a mode holds are the settings', not the base's
         state = {name: value for name, value in state.items() if "alpha_" not in name}

@@ -24,7 +24,7 @@ import tyro
 
 from magdiff_model.sampling_settings import SamplingSettings
 from magdiff_model.sidecar import read_request
-from magdiff_model.video_command import Models, VideoCommand, make_video, request_of
+from magdiff_model.video_command import Models, VideoCommand, check_apart, make_video, request_of
 
 LOG = "batch.jsonl"
 FOR_ALL = ("checkpoint", "batch", "dry_run", "vision", "sampling", "device")
@@ -130,6 +130,11 @@ def read_batch(path: Path, command: Command, own_frames: int) -> list[Command]:
             videos.append(video)
         except ValueError as error:
             problems.append(f"row {number}: {error}")
+    try:
+        outputs = [video.output for video in videos if video.output is not None]
+        check_apart(outputs, [path, *(file for video in videos for file in video.files().values())])
+    except ValueError as error:
+        problems.append(f"one row reads what another replaces: {error}")
     if problems:
         more = f"\n… and {len(problems) - MOST_PROBLEMS} more" if len(problems) > MOST_PROBLEMS else ""
         raise ValueError(f"{path} cannot be used:\n" + "\n".join(problems[:MOST_PROBLEMS]) + more)
@@ -168,9 +173,16 @@ def _of_row(row: dict[str, str], number: int, folder: Path, command: Command) ->
     assert command.output is not None, "checked"
     cells = {name: cell.strip() for name, cell in row.items() if cell.strip()}
     output = Path(cells.pop("output", f"{number:04d}.mp4"))
-    if output.is_absolute() or ".." in output.parts:
+    if output.is_absolute() or ".." in output.parts or not output.parts:
         raise ValueError(f"output {output} leads out of {command.output}: give a name within it")
     options: dict[str, Any] = {"batch": None, "output": command.output / output}
+    if set(cells) & {
+        "subject",
+        "box",
+        "whole",
+        command.mask_option,
+    }:  # the row's own way, instead of the command line's
+        options |= {"subject": None, "box": None, "whole": False, command.mask_option: None}
     sampling: dict[str, Any] = {}
     for name, cell in cells.items():
         if name in kinds:

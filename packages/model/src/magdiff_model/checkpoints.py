@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,25 @@ from magdiff_model.pipeline import MagDiffPipeline
 STATE = "state.pt"
 
 
+def read_index(folder: Path) -> dict[str, Any]:
+    """Return a pipeline's `model_index.json`.
+
+    Raises:
+        ValueError: the folder is not there, or is not a MagDiff pipeline.
+    """
+    path = folder / "model_index.json"
+    remedy = (
+        "the repository's toyworld base is zoo/toyworld; magdiff_model.train writes others, magdiff_model.convert "
+        "makes them of Stable Diffusion 2.x or ModelScope"
+    )
+    if not path.is_file():
+        raise ValueError(f"{folder} is no pipeline: it has no model_index.json; {remedy}")
+    index: dict[str, Any] = json.loads(path.read_bytes())
+    if index.get("_class_name") != MagDiffPipeline.__name__:
+        raise ValueError(f"{folder} is a {index.get('_class_name')}, not a {MagDiffPipeline.__name__}; {remedy}")
+    return index
+
+
 def load_pipeline(path: str | Path) -> MagDiffPipeline:
     """Return the pipeline of a folder in fp32.
 
@@ -25,11 +45,7 @@ def load_pipeline(path: str | Path) -> MagDiffPipeline:
         ValueError: the folder is not there, or is not a MagDiff pipeline.
     """
     folder = Path(path)
-    if not (folder / "model_index.json").is_file():
-        raise ValueError(
-            f"{folder} is no pipeline: it has no model_index.json. The repository's toyworld base is zoo/toyworld; "
-            "magdiff_model.train writes others, magdiff_model.convert makes them of Stable Diffusion 2.x or ModelScope"
-        )
+    read_index(folder)
     quiet_loading()
     pipeline = MagDiffPipeline.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
     pipeline.set_progress_bar_config(disable=True)

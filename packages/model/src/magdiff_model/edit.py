@@ -77,7 +77,11 @@ def spread(num_frames: int, wanted: int, stride: int) -> np.ndarray:
         ValueError: the video has fewer frames than are to be edited.
     """
     if num_frames < wanted:
-        remedy = "magdiff_model.generate takes single pictures" if num_frames == 1 else "take a longer one"
+        remedy = (
+            "magdiff_model.generate takes single pictures"
+            if num_frames == 1
+            else "take a longer one, or lower --num-frames"
+        )
         count = f"{num_frames} frame{'s' * (num_frames != 1)}"
         raise ValueError(f"the video has {count}, and {wanted} are to be edited: {remedy}")
     return min(stride, (num_frames - 1) // max(wanted - 1, 1)) * np.arange(wanted)

@@ -8,13 +8,19 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+_AT_ONCE = 16  # pictures that go through the VAE together
 EmptySlots = Literal["masked_image", "zero_latent"]
 
 
-def encode_text(tokenizer: Any, text_encoder: Any, prompts: Sequence[str]) -> Tensor:
-    """Return the text encoder's last hidden states, [B, L, D]; longer prompts are cut to the encoder's length."""
+def encode_text(
+    tokenizer: Any, text_encoder: Any, prompts: Sequence[str], device: torch.device | None = None
+) -> Tensor:
+    """Return the text encoder's last hidden states, [B, L, D]; longer prompts are cut to the encoder's length.
+
+    `device` is where the encoder computes, if that is not where its weights wait.
+    """
     tokens = tokenizer(list(prompts), padding="max_length", truncation=True, return_tensors="pt")
-    states: Tensor = text_encoder(tokens.input_ids.to(text_encoder.device)).last_hidden_state
+    states: Tensor = text_encoder(tokens.input_ids.to(device or text_encoder.device)).last_hidden_state
     return states
 
 
@@ -53,7 +59,12 @@ def encode_pyramid(
     for pictures in pyramid:
         # The masked picture goes through the VAE in the same batch, and only where a slot needs it.
         blank = pictures.new_zeros(1 if empty_slots == "masked_image" and not filled.all() else 0, *pictures.shape[1:])
-        encoded = encode_frames(vae, torch.cat([pictures, blank])[None])[0].transpose(0, 1)  # [K or K + 1, 4, h, w]
+        parts = [
+            encode_frames(vae, part[None])[0] for part in torch.cat([pictures, blank]).split(_AT_ONCE) if len(part)
+        ]
+        side = pictures.shape[-1] // 2 ** (len(vae.config.block_out_channels) - 1)
+        nothing = pictures.new_zeros(vae.config.latent_channels, 0, side, side, dtype=vae.dtype)
+        encoded = torch.cat([*parts, nothing], dim=1).transpose(0, 1)  # [K or K + 1, 4, h, w]
         slots = encoded.new_zeros(*filled.shape, *encoded.shape[1:])
         if len(blank):
             slots[~filled] = encoded[-1]

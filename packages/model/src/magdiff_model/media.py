@@ -7,6 +7,7 @@ them, or a shard's `.masks.json`.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -58,7 +59,8 @@ def read_masks(path: Path) -> Masks:
         ValueError: neither, empty, damaged, or masks of different sizes.
     """
     if path.is_dir():
-        masks = [read_mask(file) for file in sorted(path.glob("*.png"))]
+        files = [file for file in path.iterdir() if file.suffix.lower() == ".png" and not file.name.startswith(".")]
+        masks = [read_mask(file) for file in sorted(files, key=_by_number)]
     elif path.name.endswith(".json"):
         try:
             masks = [decode_rle(rle) for rle in json.loads(path.read_bytes())]
@@ -72,17 +74,25 @@ def read_masks(path: Path) -> Masks:
     return np.stack(masks)
 
 
+def _by_number(file: Path) -> list[tuple[int, str]]:
+    """Frame 10 comes after frame 9, however many zeros their names have."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", file.name)]
+
+
 def read_video(path: Path, num_frames: int) -> Video:
-    """Return the video's first frames, at most `num_frames`; none is left out, so that masks stay with their frames.
+    """Return the video's first frames, at most `num_frames`, in even steps of its frame rate.
+
+    Of a video with a constant rate that is every frame, so that masks stay with theirs.
 
     Raises:
         ValueError: not a readable video, or the package that reads it is missing.
     """
     with vision_packages():
         from magdiff_curation.config import ClipSettings, LimitSettings
-        from magdiff_curation.normalize import decode_source, probe_source
+        from magdiff_curation.normalize import decode_source, displayed_size, probe_source
         from magdiff_curation.reasons import ClipRejected
-    clip, limits = ClipSettings(max_frame_rate=1000.0), LimitSettings()
+    clip = ClipSettings(max_frame_rate=1000.0)
+    limits = LimitSettings(max_frames=10**9)  # reading stops early
     images: list[Image] = []
     try:
         info = probe_source(path, limits)
@@ -94,7 +104,10 @@ def read_video(path: Path, num_frames: int) -> Video:
         raise ValueError(f"cannot read {path}: {rejected}") from None
     if not images:
         raise ValueError(f"cannot read {path}: no frame of it decodes; encode it anew, as H.264 in mp4")
-    return Video(frames=np.stack(images), source_size=(info.width, info.height), frame_rate=float(info.frame_rate))
+    height, width = images[0].shape[:2]
+    return Video(
+        frames=np.stack(images), source_size=displayed_size(info, width, height), frame_rate=float(info.frame_rate)
+    )
 
 
 @contextmanager

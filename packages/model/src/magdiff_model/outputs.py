@@ -88,6 +88,10 @@ def _write_folder(path: Path, frames: Frames) -> None:
         if path.exists():
             path.rename(old)
         new.rename(path)
+    except BaseException:
+        if old.exists() and not path.exists():
+            old.rename(path)
+        raise
     finally:
         shutil.rmtree(new, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)

@@ -183,12 +183,15 @@ class MagDiffPipeline(DiffusionPipeline):  # type: ignore[misc]
                 negative = Condition(Prompt(self._encode_text([negative_prompt] * len(prompts))[:, None]))
                 negative = self.unet.with_keys_values(negative) if cache_keys_values else negative
                 without_text = replace(full, text=negative.text)
-            if image_guidance_scale != 1:
+            shows_subject = self.unet.config.hfa_scales or self.unet.config.apa_mode != "text_only"
+            if image_guidance_scale != 1 and shows_subject:
                 nothing = torch.zeros_like(filled[:, : self.config.num_frames])
                 blank = self._condition(text, [_blank(shown) for shown in inputs], nothing, cache_keys_values)
                 without_subject = replace(blank, text=full.text)
+            generators = [torch.Generator().manual_seed(value) for value in seeds]
             latents: Tensor = self._denoise(
-                self._noise(seeds, num_frames),
+                generators,
+                num_frames,
                 with_solver(self.scheduler, solver),
                 guidance_branches(full, without_text, without_subject, guidance_scale, image_guidance_scale),
                 num_inference_steps,
@@ -199,8 +202,14 @@ class MagDiffPipeline(DiffusionPipeline):  # type: ignore[misc]
         return MagDiffPipelineOutput(frames=frames)
 
     def save_pretrained(self, save_directory: str | Path, **options: Any) -> None:
-        """Write the parts as safetensors with their configs, and a model card; `from_pretrained` reads it back."""
-        super().save_pretrained(save_directory, **options)
+        """Write the parts as safetensors with their configs, and a model card; `from_pretrained` reads it back.
+
+        Raises:
+            ValueError: `push_to_hub`, which would upload before the card is written.
+        """
+        if options.get("push_to_hub"):
+            raise ValueError("push_to_hub would leave the model card behind: save, then upload the folder (hf upload)")
+        super().save_pretrained(str(save_directory), **options)
         write_atomic(Path(save_directory) / "README.md", model_card(self).encode())
 
     def _check(
@@ -223,15 +232,15 @@ class MagDiffPipeline(DiffusionPipeline):  # type: ignore[misc]
                 "(magdiff_model.edit picks the frames of a longer video)"
             )
 
-    def _noise(self, seeds: Sequence[int], num_frames: int) -> Tensor:
+    def _noise(self, generators: Sequence[torch.Generator], num_frames: int) -> Tensor:
         channels, height, width = self.latent_size()
-        shape = (channels, num_frames, height, width)
-        noise = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+        noise = [torch.randn(channels, num_frames, height, width, generator=generator) for generator in generators]
         # The solver works in fp32 at least, whatever the networks compute in.
         return torch.stack(noise).to(self._execution_device, torch.promote_types(self.unet.dtype, torch.float32))
 
     def _encode_text(self, prompts: list[str]) -> Tensor:
-        return encode_text(self.tokenizer, self.text_encoder, prompts).to(self.unet.dtype)
+        states = encode_text(self.tokenizer, self.text_encoder, prompts, self._execution_device)
+        return states.to(self.unet.dtype)
 
     def _condition(self, text: Tensor, inputs: Sequence[SubjectInputs], filled: Tensor, cache: bool) -> Condition:
         """Return the condition of a batch whose subjects' pictures lie, in order, in the slots that `filled` marks."""
@@ -250,7 +259,8 @@ class MagDiffPipeline(DiffusionPipeline):  # type: ignore[misc]
 
     def _denoise(
         self,
-        noise: Tensor,
+        generators: list[torch.Generator],
+        num_frames: int,
         scheduler: Any,
         branches: Sequence[Branch],
         num_steps: int,
@@ -262,15 +272,16 @@ class MagDiffPipeline(DiffusionPipeline):  # type: ignore[misc]
                 bar.update()
                 if callback is None:
                     return latents
-                changed: Tensor = callback(self, step, timestep, {"latents": latents})["latents"]
+                changed: Tensor = callback(self, step, timestep, {"latents": latents}).get("latents", latents)
                 return changed
 
             return denoise(
                 self.unet,
                 scheduler,
-                noise,
+                self._noise(generators, num_frames),
                 branches,
                 num_steps,
+                generators=generators,
                 window_frames=self.config.num_frames,
                 on_step=on_step,
             )

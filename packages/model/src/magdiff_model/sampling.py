@@ -2,8 +2,9 @@
 
 As the paper trains it, only the text is ever dropped, so both of its guidance branches see the subject:
 prediction = without text + guidance_scale * (with text - without text). On top of it the subject can be guided too,
-against a condition that shows none: prediction += (image_guidance_scale - 1) * (with subject - without subject), the
-two scales of InstructPix2Pix. Text guidance costs a small model its subject's looks; image guidance gives some back.
+against a condition that shows none: prediction += (image_guidance_scale - 1) * (with subject - without subject): two
+scales as InstructPix2Pix has, but each here against the full condition. Text guidance costs a small model its
+subject's looks; image guidance gives some back.
 
 A video longer than the model's is denoised in windows that overlap: at every step each window is predicted by itself,
 and where windows meet their predictions are averaged (MultiDiffusion), the more by a window the further from its ends.
@@ -11,6 +12,7 @@ and where windows meet their predictions are averaged (MultiDiffusion), the more
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -22,7 +24,11 @@ from torch import Tensor
 from magdiff_model.models.unet import Condition, MagDiffUNet3DConditionModel
 
 Solver = Literal["ddim", "dpmsolver++", "unipc"]
-_SOLVERS = {"ddim": DDIMScheduler, "dpmsolver++": DPMSolverMultistepScheduler, "unipc": UniPCMultistepScheduler}
+_SOLVERS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "ddim": (DDIMScheduler, {"clip_sample": False}),
+    "dpmsolver++": (DPMSolverMultistepScheduler, {"algorithm_type": "dpmsolver++", "solver_order": 2}),
+    "unipc": (UniPCMultistepScheduler, {"solver_order": 2}),
+}
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,8 @@ def with_solver(scheduler: Any, solver: Solver | None) -> Any:
         return scheduler
     if solver not in _SOLVERS:
         raise ValueError(f"unknown solver {solver!r}: give one of {', '.join(_SOLVERS)}")
-    return _SOLVERS[solver].from_config(scheduler.config)
+    kind, settings = _SOLVERS[solver]
+    return kind.from_config(scheduler.config, **settings)
 
 
 def windows(num_frames: int, length: int) -> list[tuple[int, int]]:
@@ -76,7 +83,7 @@ def denoise(
     num_steps: int,
     *,
     window_frames: int | None = None,
-    generator: torch.Generator | None = None,
+    generators: list[torch.Generator] | None = None,
     on_step: Callable[[int, Tensor, Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Return clean latents, [B, 4, F, h, w].
@@ -89,7 +96,7 @@ def denoise(
             every window.
         num_steps: denoising steps.
         window_frames: frames that the model sees at once; None: all.
-        generator: for schedulers that add noise.
+        generators: one a video, for schedulers that add noise.
         on_step: called after each step with its number, its timestep and the latents; returns those to go on with.
     """
     parts = windows(latents.shape[2], window_frames or latents.shape[2])
@@ -97,7 +104,8 @@ def denoise(
     weight = _window_weights(parts, latents)
     scheduler.set_timesteps(num_steps, device=latents.device)
     latents = latents * scheduler.init_noise_sigma
-    options = {} if generator is None else {"generator": generator}  # not every solver takes one
+    adds_noise = generators and "generator" in inspect.signature(scheduler.step).parameters
+    options = {"generator": generators} if adds_noise else {}
     for step, timestep in enumerate(scheduler.timesteps):
         scaled = scheduler.scale_model_input(latents, timestep).to(unet.dtype)
         prediction = torch.zeros_like(latents)

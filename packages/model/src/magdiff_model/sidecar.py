@@ -34,9 +34,8 @@ def read_request(output: Path) -> dict[str, Any] | None:
 
 
 def disown(output: Path) -> None:
-    """Take the request from a video's sidecar, before another video takes its place."""
-    if sidecar_path(output).is_file():
-        write_atomic(sidecar_path(output), b"{}\n")
+    """Say in a sidecar, before a video is written, that it is not whole yet; it also marks a folder as ours."""
+    write_atomic(sidecar_path(output), b"{}\n")
 
 
 def write_sidecar(output: Path, request: Mapping[str, Any], made: Mapping[str, Any]) -> None:

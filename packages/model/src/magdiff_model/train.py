@@ -42,7 +42,7 @@ class AlignmentSettings:
     apa_alpha: tuple[float, float] = (1.0, 1.0)
     """alpha_text and alpha_image to start from; with fixed, to stay at."""
     apa_own_query: bool = False
-    """Give the image branch a query projection of its own; Eq. 3 and 4 share the text's."""
+    """Give the image branch a query projection of its own, as Eq. 3 writes it; Eq. 4 shares the text's."""
     image_prompt: ImagePromptKind = "patches"
     """Image tokens: patches (all of CLIP's last states), pooled (its class token), or resampler (learnt queries)."""
     hfa: bool = True

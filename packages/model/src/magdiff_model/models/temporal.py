@@ -18,10 +18,10 @@ from torch import Tensor, nn
 PositionCode = Literal["residual", "branch"]
 
 
-def sinusoidal_code(length: int, channels: int) -> Tensor:
+def sinusoidal_code(length: int, channels: int, device: torch.device | None = None) -> Tensor:
     """Return the transformer's position code, float32 [length, channels] (Vaswani et al., Section 3.5)."""
-    rates = torch.exp(torch.arange(0, channels, 2) * (-math.log(10_000.0) / channels))
-    phases = torch.arange(length)[:, None] * rates
+    rates = torch.exp(torch.arange(0, channels, 2, device=device) * (-math.log(10_000.0) / channels))
+    phases = torch.arange(length, device=device)[:, None] * rates
     return torch.stack([phases.sin(), phases.cos()], dim=-1).flatten(1)[:, :channels]
 
 
@@ -41,7 +41,7 @@ class TemporalAttention(nn.Module):
         batch, frames, length, channels = hidden.shape
         if frames == 1:
             return hidden
-        code = sinusoidal_code(frames, channels).to(hidden)[:, None]  # [F, 1, C]
+        code = sinusoidal_code(frames, channels, hidden.device).to(hidden)[:, None]  # [F, 1, C]
         if self.position_code == "residual":
             hidden = hidden + code
             branch = self.norm(hidden)

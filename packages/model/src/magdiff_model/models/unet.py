@@ -16,6 +16,7 @@ import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from diffusers.models.modeling_utils import ModelMixin
+from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor, nn
 
 from magdiff_model.models.apa import APA_MODES, AdaptivePromptsAttention, ApaMode, Prompt
@@ -169,6 +170,7 @@ class MagDiffUNet3DConditionModel(ModelMixin, ConfigMixin):  # type: ignore[misc
                 module.name = name
                 self.cross_attentions[name] = module
 
+    @apply_forward_hook
     def condition(
         self,
         text: Tensor,
@@ -199,6 +201,7 @@ class MagDiffUNet3DConditionModel(ModelMixin, ConfigMixin):  # type: ignore[misc
             subject = self.conv_in_cond(slots.flatten(0, 1)).unflatten(0, slots.shape[:2])
         return Condition(Prompt(text[:, None]), image, subject)
 
+    @apply_forward_hook
     def with_keys_values(self, condition: Condition) -> Condition:
         """Return the condition with every layer's keys and values in it, which then serve all denoising steps."""
         text, image = condition.text, condition.image
@@ -216,9 +219,11 @@ class MagDiffUNet3DConditionModel(ModelMixin, ConfigMixin):  # type: ignore[misc
         """Return the prediction, [B, 4, F, h, w], for noisy latents of that shape and timesteps [B].
 
         Raises:
-            ValueError: a condition for another number of frames than the latents have.
+            ValueError: a condition for another number of videos or frames than the latents have.
         """
         batch, _, frames = sample.shape[:3]
+        if len(condition.text.tokens) != batch:
+            raise ValueError(f"the condition is for {len(condition.text.tokens)} videos, the latents are of {batch}")
         shown = 1 if condition.image is None else condition.image.tokens.shape[1]
         slots = frames if condition.subject is None else condition.subject.shape[1]
         if shown not in (1, frames) or slots != frames:
