@@ -87,7 +87,8 @@ def test_a_batch_that_dies_is_tried_clip_by_clip_and_only_the_guilty_clip_is_los
     assert "3 times, in the end on this clip alone" in done["c3"].detail
     assert done["c0"].seconds["first"] == 1  # alone, after its batch had died
     assert done["c11"].seconds["first"] == 4
-    assert engine.attempts[done["c7"].row_id] == 1
+    # One each for c0 to c2, three for c3, and one for c7, or for a clip before it whose answer died with the worker.
+    assert sum(engine.attempts.values()) == 7
     assert sum(pool.num_deaths for pool in engine.pools) == 4
 
 
