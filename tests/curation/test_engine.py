@@ -93,6 +93,13 @@ def test_a_batch_that_dies_is_tried_clip_by_clip_and_only_the_guilty_clip_is_los
 
 
 @pytest.mark.usefixtures("_ray")
+def test_clips_in_the_same_hands_are_never_lost_with_the_one_that_kills_them(tmp_path: Path) -> None:
+    deadly = {f"c{number}": {"first": "die"} for number in range(1, 16, 4)}
+    done, _ = run(clips(tmp_path, 16, **deadly))
+    assert {name for name, state in done.items() if state.status} == set(deadly)
+
+
+@pytest.mark.usefixtures("_ray")
 def test_a_clip_that_takes_too_long_is_stopped_and_says_so(tmp_path: Path) -> None:
     done, _ = run(clips(tmp_path, 4, c1={"second": "hang"}))
     assert {name for name, state in done.items() if state.status} == {"c1"}

@@ -1,8 +1,9 @@
 """The engine: pools of Ray actors, one for each group of stages, and clips that go from pool to pool.
 
 The driver hands out one small batch at a time and knows what every worker holds, so that a worker's death, or a
-lost node, costs what it had in hand and nothing else. The batch it was working on is tried again clip by clip; a
-clip whose worker died `max_attempts` times gets its own row. A worker that takes too long is killed and counts as
+lost node, costs what it had in hand and nothing else. The batch it was working on is tried again clip by clip, each
+alone in its worker's hands, so that no other is blamed for it; a clip whose worker died `max_attempts` times gets its
+own row. A worker that takes too long is killed and counts as
 dead. A pool starts with the first clip that needs it, grows while clips wait and the cluster has room, and ends with
 the last one; only so many clips are under way as keep the workers busy, so memory does not grow with the input.
 
@@ -217,7 +218,7 @@ class Engine:
         for pool in reversed(self.pools):  # what is nearly done first
             for depth in range(_SLOTS):
                 for worker in pool.workers:
-                    if len(worker.tasks) > depth or worker.timed_out:
+                    if len(worker.tasks) > depth or worker.timed_out or self._to_be_alone(worker):
                         continue
                     if depth and pool.backlog <= len(pool.workers):  # the last ones go to whoever is free first
                         break
@@ -225,6 +226,15 @@ class Engine:
                         reference = worker.actor.work.remote([state.to_json() for state in states])
                         worker.tasks.append(Task(reference=reference, states=states, began=time.monotonic()))
                         self._tasks[reference] = worker
+
+    def _to_be_alone(self, worker: Worker) -> bool:
+        """Return whether what a worker holds, or what would come next to it, has had a worker die already.
+
+        Two at once would not do: an answer may die with the worker that the next clip kills.
+        """
+        held = [task.states for task in worker.tasks]
+        following = [worker.pool.queue[0]] if worker.pool.queue else []
+        return bool(held) and any(state.row_id in self.attempts for states in held + following for state in states)
 
     def _collect(self) -> None:
         import ray
