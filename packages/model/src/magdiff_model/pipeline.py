@@ -186,7 +186,7 @@ class MagDiffPipeline(DiffusionPipeline):  # type: ignore[misc]
             shows_subject = self.unet.config.hfa_scales or self.unet.config.apa_mode != "text_only"
             if image_guidance_scale != 1 and shows_subject:
                 nothing = torch.zeros_like(filled[:, : self.config.num_frames])
-                blank = self._condition(text, [_blank(shown) for shown in inputs], nothing, cache_keys_values)
+                blank = self._condition(text, [_blank(subject) for subject in inputs], nothing, cache_keys_values)
                 without_subject = replace(blank, text=full.text)
             generators = [torch.Generator().manual_seed(value) for value in seeds]
             latents: Tensor = self._denoise(

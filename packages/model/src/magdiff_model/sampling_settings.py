@@ -18,7 +18,7 @@ class SamplingSettings:
     negative_prompt: str = ""
     """What the video must not look like: the text of guidance's other branch."""
     steps: int = 50
-    """Denoising steps; dpmsolver++ and unipc need about 20."""
+    """Denoising steps; dpmsolver++ and unipc need fewer than DDIM."""
     guidance_scale: float = 7.5
     """Classifier-free guidance on the text: 7.5 is the paper's; less keeps the subject's looks better."""
     image_guidance_scale: float = 1.0
