@@ -77,8 +77,3 @@ def packed_clips(output: Path) -> dict[str, Clip]:
         for shard in load_shard_list(output).shards
         for clip in ShardReader(output / shard)
     }
-
-
-def products(output: Path) -> dict[str, bytes]:
-    """Return the shards, indexes and lists in an output folder."""
-    return {path.name: path.read_bytes() for path in output.iterdir() if path.suffix in (".tar", ".json")}

@@ -7,7 +7,8 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from in_process import curate_here, packed_clips, products
+from in_process import curate_here, packed_clips
+from products import products
 
 from magdiff_curation import worker
 from magdiff_curation.commit import Workspace

@@ -11,7 +11,8 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from in_process import curate_here, packed_clips, products, work
+from in_process import curate_here, packed_clips, work
+from products import products
 
 from magdiff_curation import canonical, normalize, pipeline, shots, split, stages
 from magdiff_curation.clips.masks import Frames, Mask

@@ -16,7 +16,8 @@ from unittest import mock
 import numpy as np
 import pytest
 import yaml
-from in_process import curate_here, packed_clips, products
+from in_process import curate_here, packed_clips
+from products import products
 from tiny_models import (
     save_blip2,
     save_deaot,

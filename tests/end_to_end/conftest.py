@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from end_to_end.sixty_clips import CURATE, options, products, write_world
+from end_to_end.sixty_clips import CURATE, SHOWN, options, write_world
 from object_store import Trap, object_store
+from products import products
 
 
 @pytest.fixture(scope="session")
@@ -19,10 +20,10 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def reference(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def reference(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     output = tmp_path_factory.mktemp("reference")
     subprocess.run([sys.executable, str(CURATE), *options(manifest, output)], check=True, timeout=300)
-    return products(output)
+    return products(output, SHOWN)
 
 
 @pytest.fixture

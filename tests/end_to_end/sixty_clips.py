@@ -9,13 +9,14 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from magdiff_curation.clips.atomic import list_files, read_many
 from magdiff_curation.clips.index import load_shard_list
 from magdiff_curation.clips.shards import ShardReader
 from magdiff_curation.toyworld.dataset import DatasetSettings, write_dataset
 
 CURATE = Path(__file__).parents[2] / "pipelines" / "curate.py"
 NUM_CLIPS = 60
+SHOWN = (".tar", ".json", ".png")
+"""What must be the same to the byte: shards, indexes, their list, the summary and the picture of them."""
 
 
 def write_world(folder: Path) -> Path:
@@ -25,12 +26,6 @@ def write_world(folder: Path) -> Path:
 def options(manifest: Path, output: Path | str) -> list[str]:
     settings = ["--filters.min-short-side-px", "128", "--shard-megabytes", "1"]
     return ["--source", str(manifest), "--output", str(output), *settings]
-
-
-def products(output: Path) -> dict[str, bytes]:
-    """Return what must be the same to the byte: shards, indexes, their list, the summary and the picture of them."""
-    names = [name for name in list_files(output) if "/" not in name and name.endswith((".tar", ".json", ".png"))]
-    return dict(zip(names, read_many([output / name for name in names]), strict=True))
 
 
 def check_all_there_once(output: Path) -> None:

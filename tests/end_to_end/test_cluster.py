@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 import ray
-from end_to_end.sixty_clips import NUM_CLIPS, check_all_there_once, products, stage_workers
+from end_to_end.sixty_clips import NUM_CLIPS, SHOWN, check_all_there_once, stage_workers
+from products import products
 
 from magdiff_curation.clips.atomic import list_files
 from magdiff_curation.clips.location import location
@@ -43,7 +44,7 @@ def wait_for(output: Path, num_outcomes: int) -> None:
 
 @pytest.mark.slow
 def test_a_node_that_is_lost_in_the_middle_of_a_run_costs_nothing(
-    manifest: Path, reference: dict[str, bytes], output: Path, two_nodes: Any
+    manifest: Path, reference: dict[str, str], output: Path, two_nodes: Any
 ) -> None:
     def lose() -> None:
         wait_for(output, NUM_CLIPS // 4)
@@ -54,7 +55,7 @@ def test_a_node_that_is_lost_in_the_middle_of_a_run_costs_nothing(
     curate(settings_for(manifest, output, ship_code=True), address=two_nodes.address)
     loser.join()
     assert past_runs(output / "work" / "runs")[0]["result"]["deaths"] >= 1
-    assert products(output) == reference
+    assert products(output, SHOWN) == reference
     check_all_there_once(output)
 
 
@@ -75,7 +76,7 @@ def test_the_package_travels_with_the_run_where_asked(manifest: Path, tmp_path: 
 
 @pytest.mark.slow
 def test_ten_killed_workers_and_a_lost_node_cost_nothing(
-    manifest: Path, reference: dict[str, bytes], output: Path, two_nodes: Any
+    manifest: Path, reference: dict[str, str], output: Path, two_nodes: Any
 ) -> None:
     chance, killed = random.Random(15), []
 
@@ -95,5 +96,5 @@ def test_ten_killed_workers_and_a_lost_node_cost_nothing(
     killer.join()
     assert len(set(killed)) == 10
     assert past_runs(output / "work" / "runs")[0]["result"]["deaths"] >= 8
-    assert products(output) == reference
+    assert products(output, SHOWN) == reference
     check_all_there_once(output)

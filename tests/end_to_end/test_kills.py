@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from end_to_end.sixty_clips import CURATE, check_all_there_once, options, products, stage_workers
+from end_to_end.sixty_clips import CURATE, SHOWN, check_all_there_once, options, stage_workers
 from object_store import Trap
+from products import products
 
 from magdiff_curation.clips.location import location
 
@@ -44,7 +45,7 @@ def kill_when(ready: Callable[[], bool], manifest: Path, output: Path) -> bool:
 
 @pytest.mark.slow
 def test_thirty_kills_lose_nothing_double_nothing_and_change_no_byte(
-    manifest: Path, reference: dict[str, bytes], tmp_path: Path
+    manifest: Path, reference: dict[str, str], tmp_path: Path
 ) -> None:
     output = tmp_path / "killed"
     chance = random.Random(11)
@@ -65,7 +66,7 @@ def test_thirty_kills_lose_nothing_double_nothing_and_change_no_byte(
     assert kills == 30
 
     subprocess.run([sys.executable, str(CURATE), *options(manifest, output)], check=True, timeout=300)
-    assert products(output) == reference
+    assert products(output, SHOWN) == reference
     check_all_there_once(output)
     assert not list(output.rglob("*.tmp"))
 
@@ -78,7 +79,7 @@ PACKING = (
 
 @pytest.mark.slow
 def test_thirty_kills_onto_s3_on_a_cluster_that_loses_a_node_change_no_byte(
-    manifest: Path, reference: dict[str, bytes], traps: list[Trap], bucket_url: str, two_nodes: Any
+    manifest: Path, reference: dict[str, str], traps: list[Trap], bucket_url: str, two_nodes: Any
 ) -> None:
     output = location(f"{bucket_url}/curated")
     command = [sys.executable, str(CURATE), *options(manifest, str(output)), "--address", two_nodes.address]
@@ -115,5 +116,5 @@ def test_thirty_kills_onto_s3_on_a_cluster_that_loses_a_node_change_no_byte(
     assert lost, "the node was lost before it had a worker"
 
     subprocess.run(command, check=True, timeout=300)
-    assert products(output) == reference
+    assert products(output, SHOWN) == reference
     check_all_there_once(output)
