@@ -199,6 +199,29 @@ def test_a_dry_run_tells_and_writes_nothing(stable_diffusion, run, capsys) -> No
     assert "predicts epsilon" in told
 
 
+def test_a_dry_run_can_write_every_key_and_nothing_else(stable_diffusion, run, tmp_path, capsys) -> None:
+    report = tmp_path / "reports" / "keys.json"
+    assert not run(stable_diffusion, dry_run=True, report=report).exists()
+    assert f"wrote {report}, which has every key" in capsys.readouterr().out
+    told = json.loads(report.read_text())
+    kept = json.loads((run(stable_diffusion) / "conversion.json").read_text())
+    assert {key["status"] for key in told["keys"]} == {"taken", "new"}
+    assert told["settings"].pop("dry_run")
+    assert told["settings"].pop("report") == str(report)
+    kept["settings"] = {name: value for name, value in kept["settings"].items() if name not in ("dry_run", "report")}
+    assert told == kept
+
+
+def test_a_report_has_a_place_of_its_own_and_a_dry_run(stable_diffusion, run, tmp_path) -> None:
+    with pytest.raises(ValueError, match=r"--report goes with --dry-run: a conversion writes .*conversion.json itself"):
+        run(stable_diffusion, report=tmp_path / "keys.json")
+    (tmp_path / "keys.json").touch()
+    with pytest.raises(ValueError, match=r"keys.json is there already: choose another --report"):
+        run(stable_diffusion, dry_run=True, report=tmp_path / "keys.json")
+    with pytest.raises(ValueError, match="lies in --output, which is to stay empty"):
+        run(stable_diffusion, dry_run=True, report=tmp_path / "converted" / "keys.json")
+
+
 def test_an_output_that_is_in_use_is_refused_and_a_broken_run_leaves_nothing(
     stable_diffusion, run, tmp_path, monkeypatch
 ) -> None:

@@ -20,6 +20,7 @@ UNETS = [
     ({"_class_name": "UNetMotionModel"}, "AnimateDiff's UNet"),
     ({"_class_name": "MagDiffUNet3DConditionModel"}, "a MagDiff pipeline already"),
     ({"_class_name": "OtherUNet"}, "has a OtherUNet: another family"),
+    ({"_class_name": None}, "names no _class_name; get the checkpoint again"),
 ]
 
 
@@ -59,6 +60,10 @@ def test_choices_that_the_weights_do_not_leave_are_refused(modelscope, stable_di
         run(stable_diffusion, parts=str(stable_diffusion))
     with pytest.raises(ValueError, match="size_px is 15; the VAE makes a latent of 2 px"):
         run(stable_diffusion, size_px=15)
+    with pytest.raises(ValueError, match="num_frames is 0: give 1 or more"):
+        run(stable_diffusion, num_frames=0)
+    with pytest.raises(ValueError, match=r"--revision main goes with a hub id, and .* is a folder here: leave it out"):
+        run(stable_diffusion, revision="main")
 
 
 @pytest.mark.parametrize(
@@ -74,6 +79,8 @@ def test_choices_that_the_weights_do_not_leave_are_refused(modelscope, stable_di
             "states have 32 channels, the UNet's cross-attention takes 24",
         ),
         ("vae/config.json", {"latent_channels": 16}, "latents have 16 channels"),
+        ("vae/config.json", {"block_out_channels": None}, "block_out_channels is None in .*vae/config.json, no list"),
+        ("model_index.json", {"vae": ["diffusers"]}, "has nothing as vae; MagDiff needs AutoencoderKL"),
         ("scheduler/scheduler_config.json", {"beta_schedule": None}, "has no beta_schedule"),
         ("scheduler/scheduler_config.json", {"prediction_type": "sample"}, "predicts sample"),
     ],
@@ -143,7 +150,7 @@ def test_what_is_no_pipeline_is_named(stable_diffusion, run, tmp_path, change) -
 def test_a_hub_id_without_a_network_is_a_clear_error(run, stable_diffusion, monkeypatch, capsys) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(ValueError, match="where there is a network: hf download nobody/nothing"):
+    with pytest.raises(ValueError, match=r"no folder nobody/nothing here; .*network: hf download nobody/nothing"):
         run("nobody/nothing")
     assert "getting nobody/nothing from the hub" in capsys.readouterr().out
     with pytest.raises(ValueError, match="'nobody/clip' is not in the hub's cache here"):
@@ -153,6 +160,8 @@ def test_a_hub_id_without_a_network_is_a_clear_error(run, stable_diffusion, monk
 def test_without_a_fitting_image_encoder_nothing_is_converted(stable_diffusion, run, clip, tmp_path, change) -> None:
     with pytest.raises(ValueError, match="has no image encoder: give --image-encoder, for instance laion"):
         run(stable_diffusion, image_encoder=None)
+    with pytest.raises(ValueError, match=r"--image-encoder './nowhere' is no folder here and no hub id \(owner/name\)"):
+        run(stable_diffusion, image_encoder="./nowhere")
     with pytest.raises(ValueError, match="--image-encoder takes a CLIP"):
         run(stable_diffusion, image_encoder=str(stable_diffusion / "text_encoder"))
     for name in ("config.json", "preprocessor_config.json", "model.safetensors"):

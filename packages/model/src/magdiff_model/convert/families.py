@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from magdiff_model.alignments import TEMPORAL_MODULES
+from magdiff_model.convert import distilled
 from magdiff_model.convert.keys import Weights
-from magdiff_model.convert.source import SourcePipeline, read_json, read_tensors, weight_files
+from magdiff_model.convert.source import SourcePipeline, read_json
 from magdiff_model.convert.unet_config import START_FROM, Choices, unet_2d_settings, unet_3d_settings
+from magdiff_model.convert.weights_files import read_tensors, weight_files
 
 _OTHERS = {
     "UNetMotionModel": "AnimateDiff's UNet, made from Stable Diffusion 1.5",
@@ -17,24 +19,34 @@ _OTHERS = {
 }
 
 
-def read_unet(pipeline: SourcePipeline, choices: Choices, variant: str | None = None) -> Weights:
+def read_unet(
+    pipeline: SourcePipeline, choices: Choices, variant: str | None = None, *, allow_distilled: bool = False
+) -> Weights:
     """Return the UNet of Stable Diffusion 2.x, to be inflated, or of ModelScope.
 
     Raises:
-        ValueError: another family, settings that MagDiff has not, or no weights.
+        ValueError: another family, settings that MagDiff has not, a distilled model unless allowed, or no weights.
     """
     config = unet_config(pipeline)
     kind = config.get("_class_name")
+    if not isinstance(kind, str):
+        raise ValueError(f"{pipeline.folder / 'unet' / 'config.json'} names no _class_name; get the checkpoint again")
     folder = pipeline.folder / "unet"
     if kind == "UNet3DConditionModel":
         settings, family = unet_3d_settings(config, choices), "ModelScope"
     elif kind == "UNet2DConditionModel":
         settings, family = unet_2d_settings(config, choices), "Stable Diffusion 2.x"
     else:
-        raise ValueError(f"{pipeline.name} has a {kind}: {_OTHERS.get(str(kind), 'another family')}; {START_FROM}")
+        raise ValueError(f"{pipeline.name} has a {kind}: {_OTHERS.get(kind, 'another family')}; {START_FROM}")
     inflated = kind == "UNet2DConditionModel"
-    files = weight_files(folder, variant)
+    scheduler = read_json(pipeline.folder / "scheduler" / "scheduler_config.json")
+    found = distilled.signs(pipeline.name, pipeline.index, scheduler, config)
+    if found and not allow_distilled:
+        raise ValueError(distilled.refusal(pipeline.name, found))
     notes = []
+    if found:
+        notes.append(f"the source looks distilled, trained for 1 to 4 steps without guidance: {'; '.join(found)}")
+    files = weight_files(folder, variant)
     if config.get("upcast_attention"):
         notes.append("the source computes attention in float32 (upcast_attention); in half precision MagDiff does not")
     if settings.get("position_code") == "residual":

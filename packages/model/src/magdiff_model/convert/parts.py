@@ -21,8 +21,9 @@ from transformers import (
 )
 
 from magdiff_curation.hub import check_there, loading, pick_dtype
-from magdiff_model.convert.source import SourcePipeline, read_json
+from magdiff_model.convert.source import SourcePipeline, is_hub_id, read_json
 from magdiff_model.convert.unet_config import START_FROM
+from magdiff_model.convert.weights_files import DIFFUSERS_STEM, weight_files
 
 _TEXT = {"CLIPTextModel": CLIPTextModel, "CLIPTextModelWithProjection": CLIPTextModelWithProjection}
 _ACCEPTED = {
@@ -30,6 +31,8 @@ _ACCEPTED = {
     "text_encoder": tuple(_TEXT),
     "tokenizer": ("CLIPTokenizer", "CLIPTokenizerFast"),
 }
+_TOKENIZER_FILES = (("tokenizer.json",), ("vocab.json", "merges.txt"))
+"""Either of them is a whole tokenizer; without, transformers makes one that knows no words."""
 _TAKEN = {*_ACCEPTED, "scheduler", "unet", "image_encoder", "feature_extractor"}
 _FOUND_ON = "for instance laion/CLIP-ViT-H-14-laion2B-s32B-b79K, the one of Stable Diffusion 2's text encoder"
 
@@ -71,6 +74,13 @@ def find_parts(
             )
         if not (pipeline.folder / part).is_dir():
             raise ValueError(f"{pipeline.folder / part} is not there, though {pipeline.name} lists it: get it again")
+    weight_files(pipeline.folder / "vae", variant)
+    weight_files(pipeline.folder / "text_encoder", variant, stem="model")
+    if not any(all((pipeline.folder / "tokenizer" / file).is_file() for file in whole) for whole in _TOKENIZER_FILES):
+        raise ValueError(
+            f"{pipeline.folder / 'tokenizer'} has neither tokenizer.json nor both vocab.json and merges.txt: "
+            "get the checkpoint again"
+        )
     text = read_json(pipeline.folder / "text_encoder" / "config.json")
     if text.get("hidden_size") != settings["cross_attention_dim"]:
         raise ValueError(
@@ -131,6 +141,10 @@ def find_image_encoder(pipeline: SourcePipeline, given: str | None) -> tuple[str
     if (Path(place) / "image_encoder").is_dir():
         encoder, extractor = f"{place}/image_encoder", f"{place}/feature_extractor"
     else:
+        if not Path(place).is_dir() and not is_hub_id(place):
+            raise ValueError(
+                f"--image-encoder {place!r} is no folder here and no hub id (owner/name): give a CLIP, {_FOUND_ON}"
+            )
         check_there(place, None)
         if not Path(place).is_dir():
             print(f"getting {place} from the hub, unless it is in the hub's cache", flush=True)
@@ -151,21 +165,21 @@ def load_parts(parts: Parts, dtype: str, text_encoder: Mapping[str, Tensor]) -> 
     Raises:
         ValueError: weights are missing, or do not fit.
     """
-    folder, options = parts.pipeline.folder, {"dtype": pick_dtype(dtype)}
+    folder, picked = parts.pipeline.folder, pick_dtype(dtype)
     kind = str(parts.pipeline.class_of("text_encoder"))
     projects = parts.image_config["architectures"] != ["CLIPVisionModel"]
     vision = CLIPVisionModelWithProjection if projects else CLIPVisionModel
     with loading(parts.pipeline.name, "get the checkpoint again"):
         tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
-    vae = _load(AutoencoderKL, folder / "vae", variant=parts.variant, **options)
-    encoder = _load(_TEXT[kind], folder / "text_encoder", variant=parts.variant, **options)
+    vae = _load_part(AutoencoderKL, folder / "vae", picked, parts.variant)
+    encoder = _load_part(_TEXT[kind], folder / "text_encoder", picked, parts.variant, stem="model")
     if text_encoder:
         encoder.load_state_dict(fitted(text_encoder, encoder))
     return {
         "vae": vae,
         "text_encoder": encoder,
         "tokenizer": tokenizer,
-        "image_encoder": _load(vision, parts.image_encoder, **options),
+        "image_encoder": _load(vision, parts.image_encoder, dtype=picked),
         "feature_extractor": CLIPImageProcessorPil.from_pretrained(parts.feature_extractor),
         "scheduler": parts.scheduler,
     }
@@ -199,6 +213,11 @@ def text_model(parts: Parts) -> nn.Module:
     with torch.device("meta"):
         model: nn.Module = kind(kind.config_class.from_pretrained(parts.pipeline.folder / "text_encoder"))
     return model
+
+
+def _load_part(kind: Any, folder: Path, dtype: torch.dtype, variant: str | None, stem: str = DIFFUSERS_STEM) -> Any:
+    safe = weight_files(folder, variant, stem)[0].suffix == ".safetensors"
+    return _load(kind, folder, dtype=dtype, variant=variant, use_safetensors=safe)
 
 
 def _load(kind: Any, place: str | Path, **options: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from diffusers import UNet2DConditionModel, UNet3DConditionModel
 
+from magdiff_model.convert.config_values import ALIKE, one_value_each
 from magdiff_model.models.temporal import PositionCode
 
 TemporalLayout = Literal["vidrd", "modelscope"]
@@ -43,14 +44,16 @@ def unet_2d_settings(config: dict[str, Any], choices: Choices) -> dict[str, Any]
     Raises:
         ValueError: another family, or another width of attention heads than `choices.head_channels`.
     """
+    config = one_value_each(config)
     _check_family(config, UNet2DConditionModel, "Stable Diffusion 2.x", "2D")
     widths, attention = _levels(config, "2D")
     heads = config.get("attention_head_dim", 8)
-    per_level = [heads] * len(widths) if isinstance(heads, int) else list(heads)
+    per_level = heads if isinstance(heads, list) else [heads] * len(widths)
     used = [
         level for level in range(len(widths)) if attention[level] or level == len(widths) - 1
     ]  # the last: mid block
-    channels = [widths[level] / per_level[level] for level in used] if len(per_level) == len(widths) else []
+    known = len(per_level) == len(widths) and all(isinstance(count, int) and count > 0 for count in per_level)
+    channels = [widths[level] / per_level[level] for level in used] if known else []
     if set(channels) != {choices.head_channels}:
         raise ValueError(
             f"attention_head_dim is {heads}, which is diffusers' name for the number of heads a level: on widths "
@@ -69,6 +72,7 @@ def unet_3d_settings(config: dict[str, Any], choices: Choices) -> dict[str, Any]
     Raises:
         ValueError: another family, another width of attention heads, or the other layout was chosen.
     """
+    config = one_value_each(config, (*ALIKE, "attention_head_dim"))
     _check_family(config, UNet3DConditionModel, "ModelScope's text-to-video UNet", "3D")
     widths, attention = _levels(config, "3D")
     channels = config.get("attention_head_dim", 64)
@@ -91,6 +95,8 @@ def _settings(
     layout: TemporalLayout,
     position_code: PositionCode,
 ) -> dict[str, Any]:
+    if not 0 <= choices.temporal_dropout < 1:
+        raise ValueError(f"temporal_dropout is {choices.temporal_dropout}: give a share from 0 to below 1")
     if layout == "modelscope" and choices.position_code:
         raise ValueError("ModelScope's layout has no position code: leave out --position-code")
     code = {} if layout == "modelscope" else {"position_code": choices.position_code or position_code}
@@ -127,7 +133,7 @@ def _check_family(config: dict[str, Any], kind: type, family: str, dimensions: s
     defaults = {name: value.default for name, value in inspect.signature(kind.__init__).parameters.items()}  # type: ignore[misc]
     wrong = {}
     for name, value in config.items():
-        if name.startswith("_") or name in _OWN:
+        if name.startswith("_") or (name in _OWN and not (name in ALIKE and isinstance(value, list))):
             continue
         if value != defaults[name] if name in defaults else value:
             wrong[name] = value
@@ -150,6 +156,12 @@ def _guess(config: dict[str, Any], wrong: dict[str, Any]) -> str:
         return " (so it is an unCLIP model)"
     if "in_channels" in wrong:
         return " (so it is an inpainting, depth or upscaling model)"
+    if "num_attention_heads" in wrong:
+        return " (diffusers takes no UNet with it; the number of heads belongs under attention_head_dim)"
+    if "time_cond_proj_dim" in wrong:
+        return " (so guidance was distilled into it: a latent consistency model, for few steps)"
+    if any(isinstance(wrong.get(name), list) for name in ALIKE):
+        return " (MagDiff's UNet has one value for all levels)"
     if config.get("cross_attention_dim") == 768 and "use_linear_projection" in wrong:
         return " and text has 768 channels (so it is Stable Diffusion 1.x, whose projections are convolutions)"
     return ""

