@@ -1,5 +1,6 @@
 """Recorded cross-attention and the command that shows it, on the zoo's base with fresh alignments."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -255,6 +256,18 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_sampled(
     monkeypatch.setattr(command, "attend", lambda *_: pytest.fail("sampled"))
     with pytest.raises(ValueError, match=message):
         attention_maps(settings(tmp_path, checkpoint, **changes))
+
+
+def test_a_missing_detector_or_device_is_told_before_any_weights_are_loaded(
+    checkpoint, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(command, "load_pipeline", lambda *_: pytest.fail("loaded"))
+    (tmp_path / "v.yaml").write_text("mask: {grounder: zero_shot, zero_shot: {model: ./gone}}")
+    by_name = settings(tmp_path, checkpoint, mask=None, subject="fish", vision=str(tmp_path / "v.yaml"))
+    with pytest.raises(ValueError, match=r"mask.zero_shot.model: .*gone.* Without it: other models by --vision"):
+        attention_maps(by_name)
+    with pytest.raises(ValueError, match="--device abacus is none that torch has here"):
+        attention_maps(replace(settings(tmp_path, checkpoint), sampling=replace(QUICK, device="abacus")))
 
 
 def test_fpa_alone_has_nothing_to_be_compared_with(fpa, tmp_path: Path) -> None:

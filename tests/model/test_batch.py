@@ -6,13 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image as PillowImage
 from tests_support import ZOO
 
+from magdiff_curation.digests import model_digest
 from magdiff_model.batch import read_batch
+from magdiff_model.batch_log import batch_log
 from magdiff_model.edit import Edit
 from magdiff_model.generate import Generate, generate
+from magdiff_model.outputs import write_video
 from magdiff_model.sampling_settings import SamplingSettings
 from magdiff_model.sidecar import checkpoint_digest, read_request, sidecar_path
+from magdiff_model.subject_finding import SubjectFinder
+from magdiff_model.video_command import Models
 
 pytestmark = pytest.mark.usefixtures("loaded_once")
 
@@ -55,7 +61,7 @@ def test_a_row_that_fails_is_told_and_the_others_are_made_once(batch: Generate, 
     with pytest.raises(ValueError, match="1 of 3 videos failed"):
         generate(batch)
     assert "2 of 3 videos are there already, 1 to make" in capsys.readouterr().out
-    assert log(batch) == [(2, False)]
+    assert log(batch) == [(1, True), (2, False), (3, True), (2, False)]
     after = [path.stat().st_mtime_ns for path in (batch.output / "a.gif", batch.output / "deep" / "c" / "0000.png")]
     assert after == times
 
@@ -72,7 +78,7 @@ def test_rows_are_made_anew_where_something_changed_or_is_missing(batch: Generat
     told = capsys.readouterr().out
     assert "b.gif was made with another prompt: it is made anew" in told
     assert "1 of 3 videos are there already, 2 to make" in told
-    assert log(batch) == [(2, True), (3, True)]
+    assert log(batch) == [(1, True), (2, True), (3, True), (2, True), (3, True)]
     generate(replace(batch, sampling=replace(batch.sampling, seed=5), dry_run=True))
     assert capsys.readouterr().out.count("with another seed") == 3
     assert read_request(batch.output / "b.gif")["prompt"] == "zwei"
@@ -92,6 +98,61 @@ def test_a_video_whose_making_was_stopped_does_not_count(batch: Generate, monkey
     assert (batch.output / "a.gif").is_file()
     assert sidecar_path(batch.output / "a.gif").is_file()
     assert read_request(batch.output / "a.gif") is None
+
+
+def test_a_folder_where_another_batch_is_at_work_is_left_alone(batch: Generate, monkeypatch) -> None:
+    monkeypatch.setattr("magdiff_model.video_command.load_pipeline", None)
+    batch = replace(batch, whole=True, batch=write(batch.batch.parent, "output\na.gif\n"))
+    with batch_log(batch.output), pytest.raises(ValueError, match=r"another batch is making videos in .*out: wait"):
+        generate(batch)
+    assert not (batch.output / "a.gif").exists()
+
+
+def test_a_row_whose_picture_changed_after_the_batch_began_is_not_said_to_show_the_earlier_one(
+    batch: Generate, media, monkeypatch
+) -> None:
+    pictures = [batch.batch.parent / name for name in ("one.png", "two.png")]
+    for picture in pictures:
+        picture.write_bytes((media / "image.png").read_bytes())
+    rows = "image,output\none.png,a.gif\ntwo.png,b.gif\n"
+    batch = replace(batch, whole=True, image=None, batch=write(batch.batch.parent, rows))
+    earlier = model_digest(pictures[0])
+
+    def change_both(*arguments):
+        for picture in pictures:
+            PillowImage.new("RGB", (64, 64), "red").save(picture)
+        write_video(*arguments)
+
+    with monkeypatch.context() as patch, pytest.raises(ValueError, match="1 of 2 videos failed"):
+        patch.setattr("magdiff_model.video_command.write_video", change_both)
+        generate(batch)
+    assert "--image" in (text := (batch.output / "batch.jsonl").read_text())
+    assert "two.png changed after this run had begun: start it again" in text
+    assert read_request(batch.output / "a.gif")["image"] == earlier
+    generate(batch)
+    requests = [read_request(batch.output / name) for name in ("a.gif", "b.gif")]
+    assert [request["image"] for request in requests] == [model_digest(picture) for picture in pictures]
+
+
+def test_weights_that_change_before_they_find_the_subject_are_told(batch: Generate, media, monkeypatch) -> None:
+    monkeypatch.setattr("magdiff_model.video_command.load_pipeline", None)
+    digests = iter(["earlier", "later"])
+    monkeypatch.setattr(SubjectFinder, "digest", lambda *_, **how: next(digests))
+    alone = replace(batch, batch=None, box=(50, 37, 111, 127), subject=None, output=batch.output / "a.gif")
+    with pytest.raises(ValueError, match=r"^the weights of what finds the subject changed after this run had begun"):
+        generate(alone)
+
+
+def test_weights_that_change_while_they_are_loaded_are_refused(batch: Generate, tmp_path, monkeypatch) -> None:
+    folder = tmp_path / "checkpoint"
+    (folder / "unet").mkdir(parents=True)
+    (folder / "model_index.json").write_bytes((ZOO / "model_index.json").read_bytes())
+    (folder / "unet" / "weights").write_text("earlier")
+    monkeypatch.setattr(
+        "magdiff_model.video_command.load_pipeline", lambda path: (path / "unet" / "weights").write_text("later")
+    )
+    with pytest.raises(ValueError, match=r"checkpoint changed while it was read: start again"):
+        _ = Models(replace(batch, checkpoint=str(folder))).pipeline
 
 
 def test_cells_become_options_of_their_kinds(media, tmp_path) -> None:

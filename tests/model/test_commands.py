@@ -160,7 +160,7 @@ def test_the_sidecar_says_what_a_video_was_made_from(make, tmp_path) -> None:
         ({"subject": "violin"}, "no 'violin' in the first frame|no 'violin' in any .*: try another word .* --box"),
         ({"subject": "kite", "vision": "manifest"}, "no detector, so nothing is found by name"),
         ({"subject": "kite", "vision": "nowhere.yaml"}, "neither a preset .* nor a YAML file"),
-        ({"mask": "empty.png"}, "empty mask, all black: paint the subject white, or try --subject"),
+        ({"mask": "empty.png"}, "an empty mask: paint the subject white and all else black, or try --subject"),
         ({"mask": "small.png"}, "64x64 px, the picture 160x128: save the mask at the picture's size"),
         ({"mask": "text.txt"}, "not a picture"),
         ({"mask": "none.png"}, "--mask: there is no file "),
@@ -168,6 +168,7 @@ def test_the_sidecar_says_what_a_video_was_made_from(make, tmp_path) -> None:
         ({"image": "broken.png", "whole": True}, "cannot be read as a picture .* save it again"),
         ({"box": (500.0, 500.0, 600.0, 600.0)}, "give --box x0 y0 x1 y1 in the source's own pixels"),
         ({"box": (50.0, 50.0, 40.0, 60.0)}, "x0 < x1"),
+        ({"box": (0.0, 0.0, float("inf"), 60.0)}, r"--box is \(0.0, 0.0, inf, 60.0\); it must be .* finite"),
         ({"whole": True, "output": Path("out.avi")}, "written as .mp4, .gif or, .* not out.avi"),
         ({"whole": True, "output": None}, "--output is missing"),
         ({"whole": True, "prompt": ""}, "--prompt is missing"),
@@ -233,12 +234,12 @@ def test_a_box_and_masks_are_in_the_videos_own_pixels_however_large_it_is(tmp_pa
 
 def test_masks_of_a_size_that_is_neither_the_sources_nor_the_frames_are_refused() -> None:
     with pytest.raises(ValueError, match="m has masks of 6x4 px; for this video they must be 16x8 or 8x4"):
-        fit_masks(np.ones((2, 4, 6), bool), (2, 4, 8), (16, 8), "m")
+        fit_masks(np.ones((2, 4, 6), bool), (4, 8), (16, 8), "m")
 
 
 def test_nothing_is_kept_where_the_subject_fills_the_frame() -> None:
     with pytest.raises(ValueError, match=r"fills frames \[6\]"):
-        kept(np.stack([np.eye(4, dtype=bool), np.ones((4, 4), bool)]), np.array([3, 6]), "background")
+        kept(np.stack([np.eye(4, dtype=bool), np.ones((4, 4), bool)]), np.array([3, 6]), "background", None)
 
 
 def test_edited_frames_are_spread_from_the_first_on() -> None:

@@ -56,6 +56,25 @@ def test_the_digest_follows_the_settings_and_weights_that_shape_masks(zoo_vision
     assert SubjectFinder(str(other)).digest(by_box=False, one_picture=False) != before
 
 
+def test_the_digest_is_the_same_on_every_device(zoo_vision, tmp_path: Path) -> None:
+    other = tmp_path / "other.yaml"
+    other.write_text(Path(zoo_vision).read_text().replace("device: cpu", "device: cuda"))
+    on_cpu, on_gpu = (SubjectFinder(str(path)).digest(by_box=False, one_picture=False) for path in (zoo_vision, other))
+    assert on_cpu == on_gpu
+    assert SubjectFinder(str(other)).settings(by_box=False, one_picture=False).sam.device == "cuda"
+
+
+def test_a_settings_file_that_changes_while_a_batch_runs_counts_in_the_next(zoo_vision, tmp_path: Path) -> None:
+    path = tmp_path / "vision.yaml"
+    path.write_text(Path(zoo_vision).read_text())
+    finder = SubjectFinder(str(path))
+    before = finder.digest(by_box=False, one_picture=False)
+    path.write_text(Path(zoo_vision).read_text().replace("0.4", "0.3"))
+    assert finder.settings(by_box=False, one_picture=False).zero_shot.threshold == 0.4
+    assert finder.digest(by_box=False, one_picture=False) == before
+    assert SubjectFinder(str(path)).digest(by_box=False, one_picture=False) != before
+
+
 @pytest.mark.parametrize(
     ("reason", "words"),
     [

@@ -34,7 +34,7 @@ from magdiff_model.generate import Generate
 from magdiff_model.models.apa import ApaMode
 from magdiff_model.outputs import write_video
 from magdiff_model.pipeline import MagDiffPipeline
-from magdiff_model.precision import autocast, pick_device
+from magdiff_model.precision import autocast
 from magdiff_model.sampling_settings import SamplingSettings
 from magdiff_model.video_command import Models, Shown
 
@@ -64,7 +64,7 @@ class AttentionMaps:
     subject: str | None = None
     """What the subject is, such as "dog": it is found and cut out."""
     mask: Path | None = None
-    """A picture of the same size: the subject is where it is not black."""
+    """A picture of the same size: the subject is where it is not black (of a JPEG: where it is bright)."""
     box: tuple[float, float, float, float] | None = None
     """x0 y0 x1 y1 in pixels around the subject."""
     whole: bool = False
@@ -113,10 +113,12 @@ def attention_maps(settings: AttentionMaps) -> list[Path]:
     command = settings.as_generate()
     models = Models(command)
     command.check(models.num_frames)
+    if command.search:
+        models.finder.check(**command.search)
     pipeline = load_pipeline(settings.checkpoint)
     against = pipeline if settings.against is None else load_pipeline(settings.against)
     _check(settings, pipeline, against)
-    shown = command.shown(models.finder, models.num_frames)
+    shown = command.shown(models.finder, models.num_frames, models.seen_px)
     sides = [attend(pipeline, settings, shown, _TITLES[pipeline.unet.config.apa_mode])]
     if settings.against is None:
         with alphas_held_at_one(pipeline.unet):
@@ -140,7 +142,7 @@ def attention_maps(settings: AttentionMaps) -> list[Path]:
 def attend(pipeline: MagDiffPipeline, settings: AttentionMaps, shown: Shown, title: str) -> Side:
     """Return the video that a pipeline makes, and what its words look at."""
     print(f"sampling with {title}", flush=True)
-    pipeline.to(pick_device(settings.sampling.device))
+    pipeline.to(settings.sampling.usable_device())
     pipeline.set_progress_bar_config(desc="denoising", leave=False, disable=None)
     weights = word_weights(pipeline.tokenizer, settings.prompt, settings.words).to(pipeline.device)
     arguments: dict[str, Any] = settings.sampling.pipeline_arguments()

@@ -2,7 +2,7 @@
 
 A row is the command itself with some options of its own. It is done when its video lies beside a sidecar with the same
 request; then it is skipped, so that a stopped batch goes on where it stopped, and a changed row is made anew. A row
-that fails is a line in `batch.jsonl`, with the reason, and the others go on.
+that fails is a line in the folder's log, with the reason, and the others go on. A folder has one batch at a time.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import difflib
-import json
 import sys
 import time
 import types
@@ -22,11 +21,11 @@ from typing import Any, Literal, TypeVar
 import torch
 import tyro
 
+from magdiff_model.batch_log import NAME, batch_log
 from magdiff_model.sampling_settings import SamplingSettings
 from magdiff_model.sidecar import read_request
 from magdiff_model.video_command import Models, VideoCommand, check_apart, make_video, request_of
 
-LOG = "batch.jsonl"
 FOR_ALL = ("checkpoint", "batch", "dry_run", "vision", "sampling", "device")
 """Options of the whole run, which are no columns."""
 MOST_PROBLEMS = 20
@@ -59,30 +58,20 @@ def make_batch(videos: list[VideoCommand], command: VideoCommand, models: Models
     """Make the videos that are not there yet.
 
     Raises:
-        ValueError: rows failed; the message says how many, and where their reasons are.
+        ValueError: another batch is at work in the folder; or rows failed, the message says how many, and where their
+            reasons are.
     """
     assert command.output is not None, "checked"
     requests = [request_of(video, models) for video in videos]
-    waiting = []
-    for number, (video, request) in enumerate(zip(videos, requests, strict=True), 1):
-        assert video.output is not None, "checked"
-        before = read_request(video.output)
-        if before == request:
-            continue
-        waiting.append(number)
-        if before is not None:
-            changed = [name for name in request | before if request.get(name) != before.get(name)]
-            print(f"row {number}: {video.output} was made with another {', '.join(changed)}: it is made anew")
-    print(f"{len(videos) - len(waiting)} of {len(videos)} videos are there already, {len(waiting)} to make", flush=True)
     if command.dry_run:
-        for number in waiting:
+        for number in _waiting(videos, requests):
             print(f"row {number}: would make {videos[number - 1].output}")
         return
-    if waiting:
-        _ = models.pipeline  # one that cannot be loaded is no row's failure
-    command.output.mkdir(parents=True, exist_ok=True)
-    begin, failed = time.monotonic(), 0
-    with (command.output / LOG).open("w", encoding="utf-8") as log:
+    with batch_log(command.output) as log:
+        waiting = _waiting(videos, requests)
+        if waiting:
+            _ = models.pipeline  # one that cannot be loaded is no row's failure
+        begin, failed = time.monotonic(), 0
         for done, number in enumerate(waiting):
             video, left = videos[number - 1], ""
             if done:
@@ -96,10 +85,25 @@ def make_batch(videos: list[VideoCommand], command: VideoCommand, models: Models
                 failed += 1
                 line["error"] = " ".join(str(error).split())
                 print(f"row {number} failed: {line['error']}", flush=True)
-            log.write(json.dumps(line, ensure_ascii=False) + "\n")
-            log.flush()
+            log(line)
     if failed:
-        raise ValueError(f"{failed} of {len(videos)} videos failed; the reasons are in {command.output / LOG}")
+        raise ValueError(f"{failed} of {len(videos)} videos failed; the reasons are in {command.output / NAME}")
+
+
+def _waiting(videos: list[VideoCommand], requests: list[dict[str, Any]]) -> list[int]:
+    """Return the rows whose videos are not there yet, or were made otherwise, and say so."""
+    waiting = []
+    for number, (video, request) in enumerate(zip(videos, requests, strict=True), 1):
+        assert video.output is not None, "checked"
+        before = read_request(video.output)
+        if before == request:
+            continue
+        waiting.append(number)
+        if before is not None:
+            changed = [name for name in request | before if request.get(name) != before.get(name)]
+            print(f"row {number}: {video.output} was made with another {', '.join(changed)}: it is made anew")
+    print(f"{len(videos) - len(waiting)} of {len(videos)} videos are there already, {len(waiting)} to make", flush=True)
+    return waiting
 
 
 def read_batch(path: Path, command: Command, own_frames: int) -> list[Command]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from magdiff_curation.clips.masks import Masks
 from magdiff_model.batch import command_line, make_videos
+from magdiff_model.in_sight import check_frames
 from magdiff_model.media import read_masks, read_video
 from magdiff_model.subject_finding import SubjectFinder
 from magdiff_model.video_command import Shown, VideoCommand
@@ -32,7 +33,7 @@ class Edit(VideoCommand):
     video: Path | None = None
     """The video."""
     masks: Path | None = None
-    """A folder of PNG masks, one per frame in order, or a shard's .masks.json."""
+    """A folder of PNG masks (or JPEG, where no PNG is), one per frame in order, or a shard's .masks.json."""
     keep: Literal["subject", "background"] = "subject"
     """What stays as it is in the video; the prompt has the rest."""
     frame_stride: int = 4
@@ -49,7 +50,7 @@ class Edit(VideoCommand):
         if self.whole and self.keep == "background":
             raise ValueError("--whole takes all as the subject, so there is no background to keep: give --subject")
 
-    def shown(self, finder: SubjectFinder, num_frames: int) -> Shown:
+    def shown(self, finder: SubjectFinder, num_frames: int, seen_px: int | None) -> Shown:
         """Return the frames to edit, with masks of what is kept."""
         assert self.video is not None, "checked"
         video = read_video(self.video, self.frame_stride * (num_frames - 1) + 1)
@@ -57,14 +58,16 @@ class Edit(VideoCommand):
         frames = video.frames[: chosen[-1] + 1]
         masks, models = None, dict[str, str]()
         if self.masks:
-            masks = fit_masks(read_masks(self.masks), frames.shape[:3], video.source_size, str(self.masks))
+            masks = read_masks(self.masks, chosen.tolist())
+            masks = fit_masks(masks, frames.shape[1:3], video.source_size, str(self.masks))
         elif self.search:
             print(f"looking for {self.subject or 'the subject'} in {len(frames)} frames", flush=True)
             masks, models = finder.find(frames, video.source_size, label=self.subject or "", box=self.box)
+            masks = masks[chosen]
         stride = int(chosen[1]) if num_frames > 1 else 1
         return Shown(
             frames=frames[chosen],
-            masks=None if masks is None else kept(masks[chosen], chosen, self.keep),
+            masks=None if masks is None else kept(masks, chosen, self.keep, seen_px),
             frame_rate=video.frame_rate / stride,
             models=models,
         )
@@ -87,13 +90,13 @@ def spread(num_frames: int, wanted: int, stride: int) -> np.ndarray:
     return min(stride, (num_frames - 1) // max(wanted - 1, 1)) * np.arange(wanted)
 
 
-def fit_masks(masks: Masks, shape: tuple[int, ...], source_size: tuple[int, int], name: str) -> Masks:
-    """Return masks bool [F, H, W] of a shape: the first F as they are, or brought down from the source's own size.
+def fit_masks(masks: Masks, size: tuple[int, ...], source_size: tuple[int, int], name: str) -> Masks:
+    """Return masks bool [F, H, W] of the frames' height and width: as they are, or down from the source's own size.
 
     Raises:
-        ValueError: masks of another size, or fewer than frames.
+        ValueError: masks of another size.
     """
-    num_frames, height, width = shape
+    height, width = size
     source_width, source_height = source_size
     if masks.shape[1:] not in ((height, width), (source_height, source_width)):
         sizes = dict.fromkeys((f"{source_width}x{source_height}", f"{width}x{height}"))
@@ -101,27 +104,26 @@ def fit_masks(masks: Masks, shape: tuple[int, ...], source_size: tuple[int, int]
             f"{name} has masks of {masks.shape[2]}x{masks.shape[1]} px; for this video they must be "
             f"{' or '.join(sizes)}"
         )
-    if len(masks) < num_frames:
-        raise ValueError(f"{name} has {len(masks)} masks for {num_frames} frames: one is needed for each, in order")
     rows, columns = (
         ((np.arange(n) + 0.5) * size / n).astype(int) for n, size in zip((height, width), masks.shape[1:], strict=True)
     )
-    return masks[:num_frames, rows][:, :, columns]
+    return masks[:, rows][:, :, columns]
 
 
-def kept(masks: Masks, numbers: np.ndarray, keep: Literal["subject", "background"]) -> Masks:
+def kept(masks: Masks, numbers: np.ndarray, keep: Literal["subject", "background"], seen_px: int | None) -> Masks:
     """Return masks bool [F, H, W] of what is kept, given the subject's; `numbers` are the frames', for messages.
 
     Raises:
-        ValueError: in some frames there is nothing to keep.
+        ValueError: in some frames there is nothing to keep, or nothing of it in the square of `seen_px` that the model
+            sees (None: it looks at no mask).
     """
     if empty := numbers[~masks.any(axis=(1, 2))].tolist():
         raise ValueError(f"frames {empty} have an empty mask: cut the video to where the subject is, or try --subject")
-    if keep == "subject":
-        return masks
-    if full := numbers[masks.all(axis=(1, 2))].tolist():
+    if keep == "background" and (full := numbers[masks.all(axis=(1, 2))].tolist()):
         raise ValueError(f"the subject fills frames {full}: there is no background to keep")
-    return ~masks
+    if seen_px is not None:
+        check_frames(masks, numbers.tolist(), keep, seen_px)
+    return masks if keep == "subject" else ~masks
 
 
 def edit(settings: Edit) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from magdiff_model.batch import command_line, make_videos
+from magdiff_model.in_sight import check_picture
 from magdiff_model.media import read_image, read_mask
 from magdiff_model.subject_finding import SubjectFinder
 from magdiff_model.video_command import Shown, VideoCommand
@@ -24,12 +25,17 @@ class Generate(VideoCommand):
     image: Path | None = None
     """The picture."""
     mask: Path | None = None
-    """A picture of the same size: the subject is where it is not black."""
+    """A picture of the same size: the subject is where it is not black (of a JPEG: where it is bright)."""
 
     source_option = "image"
     mask_option = "mask"
 
-    def shown(self, finder: SubjectFinder, num_frames: int) -> Shown:  # noqa: ARG002 - one picture starts any number
+    def shown(
+        self,
+        finder: SubjectFinder,
+        num_frames: int,  # noqa: ARG002 - one picture starts any number
+        seen_px: int | None,
+    ) -> Shown:
         """Return the picture as one frame, with the subject's mask."""
         assert self.image is not None, "checked"
         frames = read_image(self.image)[None]
@@ -43,9 +49,13 @@ class Generate(VideoCommand):
                     "save the mask at the picture's size"
                 )
             if not masks.any():
-                raise ValueError(f"{self.mask} is an empty mask, all black: paint the subject white, or try --subject")
+                raise ValueError(
+                    f"{self.mask} is an empty mask: paint the subject white and all else black, or try --subject"
+                )
         elif self.search:
             masks, models = finder.find(frames, (width, height), label=self.subject or "", box=self.box)
+        if masks is not None and seen_px is not None:
+            check_picture(masks, seen_px)
         return Shown(frames=frames, masks=masks, frame_rate=8.0, models=models)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,18 +36,35 @@ class SamplingSettings:
     """Frames per second of the written video. None: 8 for a generated one, the source's speed for an edited one."""
 
     def check(self) -> None:
-        """Raise ValueError for numbers that no video can be sampled with, or a device that is not here."""
+        """Raise ValueError for numbers that no video can be sampled with."""
         if self.steps < 1:
             raise ValueError(f"--steps is {self.steps}; it must be 1 or more")
         if self.frame_rate is not None and not 0 < self.frame_rate <= 1000:
             raise ValueError(f"--frame-rate is {self.frame_rate:g}; it must lie between 0 and 1000 frames per second")
+        scales = {"guidance-scale": self.guidance_scale, "image-guidance-scale": self.image_guidance_scale}
+        for name, scale in scales.items():
+            if not math.isfinite(scale):
+                raise ValueError(f"--{name} is {scale}; it must be a finite number, and 1 is no guidance")
 
+    def usable_device(self) -> torch.device:
+        """Return the device to sample on.
+
+        Raises:
+            ValueError: it is not here; the message says which are.
+        """
         try:
             device = pick_device(self.device)
-        except RuntimeError:
-            raise ValueError(f"--device {self.device} is none that torch knows; give cpu, cuda or auto") from None
-        if device.type == "cuda" and not torch.cuda.is_available():
-            raise ValueError(f"--device {self.device}: torch finds no GPU here; give cpu or auto")
+            if device.type not in ("cpu", "cuda"):
+                torch.zeros(1, device=device).item()  # torch knows names of many that it has no code or no machine for
+        except (RuntimeError, AssertionError, ImportError):
+            raise ValueError(f"--device {self.device} is none that torch has here; give cpu, cuda or auto") from None
+        gpus = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+        if device.type == "cuda" and (device.index or 0) >= len(gpus):
+            found = f"only {', '.join(gpus)}" if gpus else "no GPU"
+            raise ValueError(
+                f"--device {self.device}: torch finds {found} here; give {'cuda, ' * bool(gpus)}cpu or auto"
+            )
+        return device
 
     def pipeline_arguments(self) -> dict[str, Any]:
         """Return these settings as the pipeline's arguments."""

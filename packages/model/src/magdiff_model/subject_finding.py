@@ -9,7 +9,7 @@ followed by optical flow, which need no weights. Models are loaded when they are
 from __future__ import annotations
 
 import importlib.resources
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,16 +36,21 @@ class SubjectFinder:
 
     def __init__(self, vision: str | None = None) -> None:
         self.vision = vision
+        self._read: dict[str, MaskSettings] = {}
         self._maskers: dict[MaskSettings, Masker] = {}
 
     def settings(self, *, by_box: bool, one_picture: bool) -> MaskSettings:
         """Return curation's settings for a search from a box or by name, in one picture or a video.
 
+        A YAML file is read once: what is written to it later is the next run's.
+
         Raises:
             ValueError: `vision` names nothing, or nothing that can search in this way.
         """
         vision = self.vision or ("manifest" if by_box else "full")
-        mask = read_vision(vision)
+        if vision not in self._read:
+            self._read[vision] = read_vision(vision)
+        mask = self._read[vision]
         if by_box and mask.backend == "sam3":
             raise ValueError(f"--vision {vision}: SAM 3 takes names, no boxes; give --subject instead of --box")
         if by_box:
@@ -69,10 +74,10 @@ class SubjectFinder:
             raise ValueError(f"{error}. Without it: other models by --vision, --box, or a mask") from None
 
     def digest(self, *, by_box: bool, one_picture: bool) -> str:
-        """Return a hash of the settings and weights that shape the masks."""
+        """Return a hash of the settings and weights that shape the masks; on which device they run does not count."""
         from magdiff_curation.config import CurationSettings
 
-        settings = self.settings(by_box=by_box, one_picture=one_picture)
+        settings = without_devices(self.settings(by_box=by_box, one_picture=one_picture))
         return CurationSettings(mask=settings).stage_sha256("mask")[:12]
 
     def find(
@@ -113,6 +118,14 @@ class SubjectFinder:
                 detail, remedy = f"nothing stands out inside box {box}", "try a tighter one, or give a mask"
             raise ValueError(f"{detail}: {remedy}") from None
         return masks, masker.models
+
+
+def without_devices(settings: MaskSettings) -> MaskSettings:
+    """Return the settings with every device as it is where nobody chooses one."""
+    parts = {part.name: getattr(settings, part.name) for part in fields(settings)}
+    return replace(
+        settings, **{name: replace(part, device="auto") for name, part in parts.items() if hasattr(part, "device")}
+    )
 
 
 def read_vision(vision: str) -> MaskSettings:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -17,7 +18,6 @@ from magdiff_curation.digests import model_digest
 from magdiff_model.checkpoints import load_pipeline, quiet_loading, read_index
 from magdiff_model.outputs import check_output, write_video
 from magdiff_model.pipeline import MagDiffPipeline
-from magdiff_model.precision import pick_device
 from magdiff_model.sampling_settings import SamplingSettings
 from magdiff_model.sidecar import checkpoint_digest, disown, sidecar_path, write_sidecar
 from magdiff_model.subject_finding import SubjectFinder
@@ -93,8 +93,10 @@ class VideoCommand:
             raise ValueError(f"say where the subject is by one of {options}; given: {', '.join(given) or 'none'}")
         if self.subject is not None and not self.subject.strip():
             raise ValueError("--subject is empty: say what the subject is, such as dog")
-        if self.box and not (self.box[0] < self.box[2] and self.box[1] < self.box[3]):
-            raise ValueError(f"--box is {self.box}; it must be x0 y0 x1 y1 with x0 < x1 and y0 < y1")
+        if self.box and not (
+            all(map(math.isfinite, self.box)) and self.box[0] < self.box[2] and self.box[1] < self.box[3]
+        ):
+            raise ValueError(f"--box is {self.box}; it must be x0 y0 x1 y1, finite, with x0 < x1 and y0 < y1")
         if self.num_frames is not None and self.num_frames < own_frames:
             raise ValueError(f"--num-frames is {self.num_frames}; this checkpoint makes {own_frames} or more")
         self.sampling.check()
@@ -111,8 +113,14 @@ class VideoCommand:
             return None
         return {"by_box": self.box is not None, "one_picture": self.source_option == "image"}
 
-    def shown(self, finder: SubjectFinder, num_frames: int) -> Shown:
-        """Return what a model that makes `num_frames` is shown, and find the subject where that is to be done.
+    def shown(self, finder: SubjectFinder, num_frames: int, seen_px: int | None) -> Shown:
+        """Return what a model is shown, and find the subject where that is to be done.
+
+        Args:
+            finder: finds it.
+            num_frames: frames of the video to make.
+            seen_px: side of the middle square as the model sees it, in which the subject must be; None: it may be
+                anywhere, as the model looks at no mask.
 
         Raises:
             ValueError: inputs that cannot be used; the message says what to do.
@@ -132,7 +140,7 @@ class Models:
     """The checkpoint's pipeline and the finder of a run; both load what they need when it is first needed."""
 
     def __init__(self, command: VideoCommand) -> None:
-        self.checkpoint, self.device = Path(command.checkpoint), command.sampling.device
+        self.checkpoint, self.device = Path(command.checkpoint), command.sampling.usable_device()
         self.finder = SubjectFinder(command.vision)
         quiet_loading()
         self.index = read_index(self.checkpoint)
@@ -142,15 +150,28 @@ class Models:
         """What the checkpoint makes at once."""
         return int(self.index["num_frames"])
 
+    @property
+    def seen_px(self) -> int | None:
+        """Side of the square that the checkpoint sees of a subject; None: it takes whole frames, whatever the mask."""
+        return int(self.index["size_px"]) if self.index["subject_masked"] else None
+
     @functools.cached_property
     def digest(self) -> str:
-        """The checkpoint's."""
+        """The checkpoint's, taken once: of what is loaded."""
         return checkpoint_digest(self.checkpoint)
 
     @functools.cached_property
     def pipeline(self) -> MagDiffPipeline:
-        """The checkpoint, on its device, with a bar for its steps on terminals."""
-        pipeline = load_pipeline(self.checkpoint).to(pick_device(self.device))
+        """The checkpoint, on its device, with a bar for its steps on terminals.
+
+        Raises:
+            ValueError: what was loaded may not be what `digest` tells.
+        """
+        before = self.digest
+        pipeline = load_pipeline(self.checkpoint)
+        if checkpoint_digest(self.checkpoint) != before:
+            raise ValueError(f"{self.checkpoint} changed while it was read: start again when nothing writes to it")
+        pipeline = pipeline.to(self.device)
         pipeline.set_progress_bar_config(desc="denoising", leave=False, disable=None)
         return pipeline
 
@@ -176,8 +197,18 @@ def request_of(command: VideoCommand, models: Models) -> dict[str, Any]:
     }
 
 
+def check_unchanged(command: VideoCommand, models: Models, request: dict[str, Any]) -> None:
+    """Raise ValueError where what was read may not be what the request, which was made earlier, tells."""
+    changed = [f"--{name} {path}" for name, path in command.files().items() if model_digest(path) != request[name]]
+    search = command.search
+    if search and models.finder.digest(**search) != request["vision"]:
+        changed.append("the weights of what finds the subject")
+    if changed:
+        raise ValueError(f"{' and '.join(changed)} changed after this run had begun: start it again")
+
+
 def make_video(command: VideoCommand, models: Models, request: dict[str, Any]) -> None:
-    """Make one video, and write it with its sidecar.
+    """Make one video, and write it with its sidecar, which holds the request as it was when the run began.
 
     Raises:
         ValueError: inputs that cannot be used; the message says what to do.
@@ -185,7 +216,8 @@ def make_video(command: VideoCommand, models: Models, request: dict[str, Any]) -
     assert command.output is not None, "checked"
     begin = time.monotonic()
     # The subject is looked for first: what cannot be found need not wait for the pipeline.
-    shown = command.shown(models.finder, command.num_frames or models.num_frames)
+    shown = command.shown(models.finder, command.num_frames or models.num_frames, models.seen_px)
+    check_unchanged(command, models, request)
     video = models.pipeline(
         command.prompt,
         shown.frames,
