@@ -183,7 +183,8 @@ def test_captions_are_made_where_there_are_none_and_reach_the_shard(
     answer = replace(MADE, image_text=ImageTextSettings(model=str(tmp_path / "model")))
     rows = curate_here(small(source, tmp_path / "out", answer=answer))
     assert [row["status"] for row in rows.values()] == ["kept", "kept"]
-    made, given = packed_clips(tmp_path / "out").values()
+    packed = packed_clips(tmp_path / "out")
+    made, given = packed["0.mp4"], packed["1.mp4"]
     assert made.record.caption == "a rabbit hops in the snow."
     assert made.record.augmented_caption == f"a rabbit hops in the snow, {made.record.label}"
     assert made.record.label.startswith("dog")

@@ -13,7 +13,8 @@ from magdiff_curation.toyworld.scene import render, sample_scene
 from magdiff_model.alignments import choose_trainable
 from magdiff_model.checkpoints import load_pipeline
 from magdiff_model.config import parse
-from magdiff_model.train import TrainSettings, with_alignments
+from magdiff_model.training.settings import TrainSettings
+from magdiff_model.training.setup import with_alignments
 
 DOCS = Path(__file__).parents[2] / "docs" / "model.md"
 ROWS = [

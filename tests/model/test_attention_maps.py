@@ -18,7 +18,8 @@ from magdiff_model.attention_recording import AttentionRecord, record_attention,
 from magdiff_model.checkpoints import load_pipeline, save_pipeline
 from magdiff_model.models.apa import AdaptivePromptsAttention, Prompt
 from magdiff_model.sampling_settings import SamplingSettings
-from magdiff_model.train import AlignmentSettings, TrainSettings, with_alignments
+from magdiff_model.training.settings import AlignmentSettings, TrainSettings
+from magdiff_model.training.setup import with_alignments
 from magdiff_model.video_command import Shown
 
 PROMPT = "a Fish at sea, a fish"
@@ -27,9 +28,7 @@ QUICK = SamplingSettings(steps=1, guidance_scale=2.0, image_guidance_scale=2.0, 
 
 def built(apa: str = "adaptive"):
     torch.manual_seed(0)
-    pipeline = with_alignments(
-        load_pipeline(ZOO), TrainSettings(shards=Path("s"), alignments=AlignmentSettings(apa=apa))
-    )
+    pipeline = with_alignments(load_pipeline(ZOO), TrainSettings(shards=("s",), alignments=AlignmentSettings(apa=apa)))
     torch.nn.init.normal_(pipeline.unet.conv_in_cond.weight, std=0.1)
     for name, value in pipeline.unet.named_parameters():
         if apa == "adaptive" and "alpha_" in name:

@@ -12,14 +12,15 @@ from magdiff_model.checkpoints import load_pipeline, save_pipeline
 from magdiff_model.data.framing import framed_frames, framed_masks
 from magdiff_model.encoding import decode_latents, encode_frames, encode_pyramid
 from magdiff_model.sampling import with_solver
-from magdiff_model.train import AlignmentSettings, TrainSettings, with_alignments
+from magdiff_model.training.settings import AlignmentSettings, TrainSettings
+from magdiff_model.training.setup import with_alignments
 
 
 @pytest.fixture(scope="module")
 def pipeline():
     """The zoo's base with fresh alignments: every branch is there, and `conv_in_cond` is not zero."""
     torch.manual_seed(0)
-    built = with_alignments(load_pipeline(ZOO), TrainSettings(shards=Path("s"), alignments=AlignmentSettings()))
+    built = with_alignments(load_pipeline(ZOO), TrainSettings(shards=("s",), alignments=AlignmentSettings()))
     torch.nn.init.normal_(built.unet.conv_in_cond.weight, std=0.1)
     return built
 
@@ -167,7 +168,7 @@ def test_a_callback_sees_every_step_and_may_change_the_latents(pipeline) -> None
 
 def test_the_zoos_older_config_takes_every_alignment_setting() -> None:
     chosen = AlignmentSettings(apa_own_query=True, image_prompt="resampler", hfa_init="copy", hfa_views="cropped")
-    built = with_alignments(load_pipeline(ZOO), TrainSettings(shards=Path("s"), alignments=chosen))
+    built = with_alignments(load_pipeline(ZOO), TrainSettings(shards=("s",), alignments=chosen))
     config = built.unet.config
     assert (config.apa_own_query, config.image_prompt, config.hfa_init) == (True, "resampler", "copy")
     assert built.config.subject_views == "cropped"

@@ -6,25 +6,26 @@ import pytest
 import torch
 from tests_support import ZOO
 
-import magdiff_model.train as training
 from magdiff_model.checkpoints import load_pipeline, save_pipeline
 from magdiff_model.config import parse
-from magdiff_model.data.loader import DataSettings
-from magdiff_model.train import AlignmentSettings, OptimizerSettings, TrainSettings, train
+from magdiff_model.data.samples import DataSettings
+from magdiff_model.training import step
+from magdiff_model.training.loop import train
+from magdiff_model.training.settings import AlignmentSettings, CheckpointSettings, OptimizerSettings, TrainSettings
 
 CONFIGS = ZOO.parents[1] / "pipelines" / "configs"
 
 
 def settings(shards: Path, output: Path, **changes: object) -> TrainSettings:
     small = TrainSettings(
-        shards=shards,
+        shards=(str(shards),),
         base=str(ZOO),
         output=output,
         steps=4,
         batch_size=2,
         workers=0,
         precision="fp32",
-        save_every=2,
+        checkpoints=CheckpointSettings(every=2),
         log_every=2,
         data=DataSettings(frame_stride=2, multi_slot=0.5),
         optimizer=OptimizerSettings(learning_rate=1e-3),
@@ -44,7 +45,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights_and_losses(shards: Path, tmp_
     save_pipeline(base, tmp_path / "base")
     start = str(tmp_path / "base")
     train(settings(shards, tmp_path / "whole", base=start))
-    real, calls = training.diffusion_loss, []
+    real, calls = step.diffusion_loss, []
 
     def stop_at_the_fourth(*arguments: object) -> torch.Tensor:
         calls.append(1)
@@ -52,7 +53,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights_and_losses(shards: Path, tmp_
             raise KeyboardInterrupt
         return real(*arguments)
 
-    monkeypatch.setattr(training, "diffusion_loss", stop_at_the_fourth)
+    monkeypatch.setattr(step, "diffusion_loss", stop_at_the_fourth)
     with pytest.raises(KeyboardInterrupt):
         train(settings(shards, tmp_path / "stopped", base=start))
     assert not (tmp_path / "stopped" / "unet").exists()
@@ -107,7 +108,7 @@ def test_the_config_file_sets_and_the_command_line_overrides(tmp_path: Path) -> 
     assert parsed.base == "zoo/toyworld"
     assert parsed.data.frame_stride == 2
     assert parsed.data.multi_slot == 0
-    assert parsed.shards == Path("s")
+    assert parsed.shards == ("s",)
 
 
 def test_an_unknown_setting_is_refused_with_the_nearest_name(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from transformers import CLIPTextModel
 from magdiff_model.checkpoints import load_pipeline
 from magdiff_model.encoding import encode_text
 from magdiff_model.models.unet import MagDiffUNet3DConditionModel
-from magdiff_model.train import TrainSettings, with_alignments
+from magdiff_model.training.settings import TrainSettings
+from magdiff_model.training.setup import with_alignments
 
 
 def of_text(unet, text):
@@ -99,7 +100,7 @@ def test_a_converted_base_makes_videos_and_takes_the_alignments(stable_diffusion
     made = load_pipeline(run(stable_diffusion))
     picture = np.full((1, 20, 24, 3), 90, np.uint8)
     assert made("a dog", picture, None, num_inference_steps=2, precision="fp32").frames.shape == (1, 5, 16, 16, 3)
-    trained = with_alignments(made, TrainSettings(shards=tmp_path))
+    trained = with_alignments(made, TrainSettings(shards=(str(tmp_path),)))
     assert (trained.unet.config.apa_mode, trained.unet.config.hfa_scales) == ("adaptive", 3)
     assert trained("a dog", picture, None, num_inference_steps=1, precision="fp32").frames.shape == (1, 8, 16, 16, 3)
 

@@ -83,9 +83,16 @@ def choose_trainable(unet: nn.Module, trainable: TrainableSet) -> Trainable:
 
 
 def alphas_by_layer(unet: nn.Module) -> dict[str, tuple[float, float]]:
-    """Return (alpha_text, alpha_image) of every APA layer by its name; empty for a text-only UNet."""
+    """Return (alpha_text, alpha_image) of every APA layer by its name; empty for a text-only UNet.
+
+    Where parameters are sharded, all ranks have to ask.
+    """
     return {
-        name: (module.alpha_text.item(), module.alpha_image.item())
+        name: (_number(module.alpha_text), _number(module.alpha_image))
         for name, module in unet.named_modules()
         if hasattr(module, "alpha_text")
     }
+
+
+def _number(alpha: Any) -> float:
+    return float((alpha.full_tensor() if hasattr(alpha, "full_tensor") else alpha).item())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -32,4 +33,5 @@ def diffusion_loss(
             target = scheduler.get_velocity(latents, noise, timesteps)
         case other:
             raise ValueError(f"the scheduler's prediction_type is {other!r}; train with epsilon or v_prediction")
-    return functional.mse_loss(prediction.float(), target.float())
+    precise = torch.promote_types(prediction.dtype, torch.float32)
+    return functional.mse_loss(prediction.to(precise), target.to(precise))

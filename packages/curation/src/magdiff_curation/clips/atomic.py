@@ -102,7 +102,7 @@ def read_many(paths: Sequence[Path]) -> list[bytes]:
     Raises:
         FileNotFoundError: one is missing; `filename` says which.
     """
-    if paths and is_remote(paths[0]):
+    if any(map(is_remote, paths)):
         return stores.get_many(paths)
     return [path.read_bytes() for path in paths]
 

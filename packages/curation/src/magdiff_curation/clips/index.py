@@ -8,8 +8,9 @@ and still check every byte that it uses.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from magdiff_curation.clips.atomic import canonical_json, read_many, sha256_hex, write_atomic
 
@@ -67,20 +68,41 @@ def index_path(shard_path: Path) -> Path:
 
 
 def load_index(shard_path: Path) -> ShardIndex:
-    """Return the index of a tar, checked for form: samples in order, without gap or overlap, unique keys.
+    """Return the index of a tar; see `load_indexes`."""
+    return load_indexes([shard_path])[0]
+
+
+def load_indexes(shard_paths: Sequence[Path]) -> list[ShardIndex]:
+    """Return the indexes of tars, checked for form: samples in order, without gap or overlap, unique keys.
+
+    Those in one object store are fetched many at a time.
 
     Raises:
         ShardError: no index, or a damaged one.
     """
+    indexes = []
+    for start in range(0, len(shard_paths), _INDEXES_AT_ONCE):
+        some = shard_paths[start : start + _INDEXES_AT_ONCE]
+        try:
+            contents = read_many([index_path(path) for path in some])
+        except FileNotFoundError as error:
+            raise ShardError(
+                f"{str(error.filename).removesuffix(INDEX_SUFFIX)}.tar has no index {PurePath(error.filename).name}: "
+                "it was never finished, or other tools wrote it, and `python pipelines/curate.py index FOLDER` has not "
+                "indexed it yet"
+            ) from None
+        indexes += [_checked_index(path, content) for path, content in zip(some, contents, strict=True)]
+    return indexes
+
+
+def _checked_index(shard_path: Path, content: bytes) -> ShardIndex:
     path = index_path(shard_path)
     try:
-        value = json.loads(read_many([path])[0])
+        value = json.loads(content)
         if value.pop("version") != _VERSION:
             raise ShardError(f"{path} is of another version than {_VERSION}")
         samples = tuple(SampleEntry(**entry) for entry in value.pop("samples"))
         index = ShardIndex(samples=samples, **value)
-    except FileNotFoundError:
-        raise ShardError(f"{shard_path} has no index {path.name}: it was never finished, or is not ours") from None
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
         raise ShardError(f"{path} is damaged: {error!r}") from error
     position = 0
@@ -111,7 +133,9 @@ def load_shard_list(directory: Path) -> ShardList:
             settings_sha256=value["settings_sha256"],
         )
     except FileNotFoundError:
-        raise ShardError(f"{directory} has no {SHARD_LIST}: not a finished set of shards") from None
+        raise ShardError(
+            f"{directory} has no {SHARD_LIST}: not a finished set of shards; curation writes it last"
+        ) from None
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
         raise ShardError(f"{path} is damaged: {error!r}") from error
     indexes = [index_path(directory / shard) for shard in listing.shards]

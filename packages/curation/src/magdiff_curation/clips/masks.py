@@ -44,6 +44,18 @@ def decode_rle(rle: Mapping[str, object]) -> Mask:
     Raises:
         ValueError: the run lengths are malformed or do not add up to H x W.
     """
+    height, width, runs = rle_runs(rle)
+    values = np.arange(len(runs)) % 2 == 1
+    flat = np.repeat(values, runs)
+    return flat.reshape((height, width), order="F")
+
+
+def rle_runs(rle: Mapping[str, object]) -> tuple[int, int, NDArray[np.int64]]:
+    """Return the height, width and run lengths (column by column, outside first) of a COCO compressed RLE.
+
+    Raises:
+        ValueError: the run lengths are malformed or do not add up to H x W.
+    """
     size, counts = rle.get("size"), rle.get("counts")
     if not (isinstance(size, list) and len(size) == 2 and all(isinstance(n, int) and n > 0 for n in size)):
         raise ValueError(f"RLE size must be two positive integers [height, width], got {size!r}")
@@ -51,11 +63,9 @@ def decode_rle(rle: Mapping[str, object]) -> Mask:
         raise ValueError(f"RLE counts must be COCO's compressed string, got {type(counts).__name__}")
     height, width = size
     runs = _unpack_runs(counts)
-    if sum(runs) != height * width or min(runs, default=0) < 0:
-        raise ValueError(f"RLE runs add up to {sum(runs)} pixels, not {height} x {width} = {height * width}")
-    values = np.arange(len(runs)) % 2 == 1
-    flat = np.repeat(values, runs)
-    return flat.reshape((height, width), order="F")
+    if runs.sum() != height * width or runs.min(initial=0) < 0:
+        raise ValueError(f"RLE runs add up to {runs.sum()} pixels, not {height} x {width} = {height * width}")
+    return height, width, runs
 
 
 def area_ratio(mask: Mask) -> float:
@@ -101,22 +111,23 @@ def _pack_runs(runs: Sequence[int]) -> str:
     return packed.decode("ascii")
 
 
-def _unpack_runs(counts: str) -> list[int]:
-    runs: list[int] = []
-    value, shift = 0, 0
-    for position, char in enumerate(counts):
-        group = ord(char) - 48
-        if not 0 <= group < 64 or shift > 30:
-            raise ValueError(f"RLE counts are damaged at character {position}: {char!r}")
-        value |= (group & 0x1F) << shift
-        shift += 5
-        if not group & 0x20:
-            if group & 0x10:
-                value -= 1 << shift
-            runs.append(value + runs[-2] if len(runs) > 2 else value)
-            value, shift = 0, 0
-    if shift:
+def _unpack_runs(counts: str) -> NDArray[np.int64]:
+    groups = np.frombuffer(counts.encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.int64) - 48
+    ends = np.flatnonzero(groups & 0x20 == 0)
+    lengths = np.diff(ends, prepend=-1)
+    strange = np.flatnonzero((groups < 0) | (groups >= 64))
+    if strange.size or (lengths > 7).any():
+        position = strange[0] if strange.size else ends[lengths > 7][0]
+        raise ValueError(f"RLE counts are damaged at character {position}: {counts[position]!r}")
+    if lengths.sum() != groups.size:
         raise ValueError("RLE counts end in the middle of a number")
+    if not groups.size:
+        return groups
+    shifts = 5 * (np.arange(groups.size) - np.repeat(ends + 1 - lengths, lengths))
+    runs: NDArray[np.int64] = np.add.reduceat((groups & 0x1F) << shifts, ends + 1 - lengths)
+    runs -= np.where(groups[ends] & 0x10, np.int64(1) << 5 * lengths, 0)
+    for odd in (1, 2):  # each from the fourth on is stored as its difference to the one two before
+        runs[odd::2] = np.cumsum(runs[odd::2])
     return runs
 
 

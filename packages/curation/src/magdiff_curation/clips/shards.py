@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import IO
 
 from magdiff_curation.clips.atomic import atomic_file, read_range, sha256_hex, write_atomic
 from magdiff_curation.clips.foreign import unpack_members
@@ -83,27 +84,42 @@ def write_shard(path: Path, samples: Iterable[tuple[str, bytes]]) -> ShardIndex:
     return index
 
 
+OpenCopy = Callable[[Path, ShardIndex], IO[bytes]]
+"""Opens a copy of a tar that has been checked against its index, on this node."""
+
+
 class ShardReader:
     """Reads the clips of one tar, each checked against the index.
 
+    Args:
+        path: the tar; errors name it.
+        index: what lies beside it, where that has been read already.
+        open_copy: reads go to what this opens, each time anew, instead of to the tar.
+
     Raises:
         ShardError: on opening, where the index is missing or damaged or the tar's size or ending is not what it
-            says; on reading, where a sample's bytes are not those that were indexed.
+            says (with `open_copy`, whoever made the copy has seen to that); on reading, where a sample's bytes are not
+            those that were indexed.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, index: ShardIndex | None = None, open_copy: OpenCopy | None = None) -> None:
         self.path = path
-        self.index = load_index(path)
+        self.index = load_index(path) if index is None else index
+        self._open_copy = open_copy
         self._entries = {entry.key: entry for entry in self.index.samples}
+        if open_copy is None:
+            self._check_ends()
+
+    def _check_ends(self) -> None:
         try:
-            size = path.stat().st_size
+            size = self.path.stat().st_size
         except FileNotFoundError:
-            raise ShardError(f"{path} is missing; its index is there") from None
+            raise ShardError(f"{self.path} is missing; its index is there") from None
         if size != self.index.size:
-            raise ShardError(f"{path} has {size} bytes, its index says {self.index.size}: cut or overwritten")
+            raise ShardError(f"{self.path} has {size} bytes, its index says {self.index.size}: cut or overwritten")
         end = sum(entry.length for entry in self.index.samples)
         if self._read(end, size - end) != bytes(size - end):
-            raise ShardError(f"{path} is damaged: something other than zeros follows its last sample")
+            raise ShardError(f"{self.path} is damaged: something other than zeros follows its last sample")
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -146,4 +162,8 @@ class ShardReader:
         return packed
 
     def _read(self, offset: int, length: int) -> bytes:
-        return read_range(self.path, offset, length)
+        if self._open_copy is None:
+            return read_range(self.path, offset, length)
+        with self._open_copy(self.path, self.index) as file:
+            file.seek(offset)
+            return file.read(length)

@@ -1,4 +1,4 @@
-"""What clips ask of an object store, each in as few requests as it takes, through fsspec.
+"""What clips ask of an object store, each in as few requests as it takes, through fsspec; web servers are read from.
 
 A put is atomic: readers see the old object or the new one. Conditional puts (If-None-Match, If-Match) make it
 exclusive; AWS, MinIO, Ceph and R2 know them. Whatever goes wrong is an OSError that names the object.
@@ -7,6 +7,7 @@ exclusive; AWS, MinIO, Ceph and R2 know them. Whatever goes wrong is an OSError 
 from __future__ import annotations
 
 import errno
+import itertools
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -14,12 +15,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from magdiff_curation.clips import web
+from magdiff_curation.clips.location import S3, is_remote, is_web, location
+
 BUCKET = re.compile(r"[A-Za-z0-9._-]{3,255}")
 """The form of a bucket's name, as boto checks it."""
 _CONFLICTS = frozenset({"409", "ConditionalRequestConflict", "OperationAborted"})
 _REFUSALS = frozenset({"412", "PreconditionFailed", "NoSuchKey"})
 _TRIES = 6
 _MOST_DELETED = 1000  # that S3 takes in one request
+_PIECE = 2**25
 
 
 def put(path: Path, content: bytes) -> None:
@@ -55,9 +60,15 @@ def put_over(path: Path, content: bytes, seen: bytes) -> bool:
 
 
 def get_many(paths: Sequence[Path]) -> list[bytes]:
-    """Return the contents of objects of one store, many at a time, one request each."""
-    if not paths:
-        return []
+    """Return the contents of files, those that lie together in one store many at a time, one request each."""
+    return [content for _, some in itertools.groupby(paths, type) for content in _get_together(list(some))]
+
+
+def _get_together(paths: Sequence[Path]) -> list[bytes]:
+    if not is_remote(paths[0]):
+        return [path.read_bytes() for path in paths]
+    if is_web(paths[0]):
+        return web.get_many(paths)
     store = _store(paths[0])[0]
     keys = [_store(path)[1] for path in paths]
     # cat_ranges, as cat would take * and ? in names for patterns; one part each, or s3fs asks for the size first
@@ -82,15 +93,29 @@ def remove_many(paths: Sequence[Path]) -> None:
 
 def get_range(path: Path, offset: int, length: int) -> bytes:
     """Return `length` bytes of an object from `offset` on."""
+    if is_web(path):
+        return web.get_range(path, offset, length)
     store, key = _store(path)
     with _named(path):
         return bytes(store.cat_file(key, start=offset, end=offset + length)) if length else b""
 
 
+def pieces_from(path: Path, offset: int, size: int) -> tuple[int, Iterator[bytes]]:
+    """Return where an answer starts, at `offset` or at 0 from a server without ranges, and its pieces from there."""
+    if is_web(path):
+        return web.pieces_from(path, offset)
+    return offset, (get_range(path, start, min(_PIECE, size - start)) for start in range(offset, size, _PIECE))
+
+
+def matches(pattern: Path) -> list[Path]:
+    """Return what in an object store matches a path with *, ? or [ in it, in order."""
+    store, key = _store(pattern)
+    with _named(pattern):
+        return [location(S3 + found) for found in sorted(store.glob(key))]
+
+
 def get_file(url: str, local: Path) -> None:
     """Write an object, whatever characters its key has, to a local file."""
-    from magdiff_curation.clips.location import S3, location
-
     bucket, _, key = url.removeprefix(S3).partition("/")
     if not key or not BUCKET.fullmatch(bucket):
         raise FileNotFoundError(errno.ENOENT, "not s3://bucket/key", url)
@@ -147,6 +172,8 @@ def _put_if(path: Path, content: bytes, **condition: str) -> bool:
 
 
 def _store(path: Path) -> tuple[Any, str]:
+    if is_web(path):
+        raise OSError(errno.EROFS, "web servers are only read from, and do not list what they have", str(path))
     remote: Any = path
     return remote.fs, str(remote.path)
 

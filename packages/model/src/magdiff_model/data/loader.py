@@ -1,48 +1,24 @@
-"""Shards -> training batches, by position.
+"""Samples -> the batches of one rank, in worker processes that stay for the whole run.
 
-Sample number n of the run is position n mod N of epoch n div N (`order.py`). Its window of frames, prompt drop,
-timestep and noise come from its own generator. Each clip is read by one range read, checked against the index, and
-only the frames that are needed are decoded. Bad shards are refused by name.
+Which samples a rank takes in a step follows from the step (`order.py`), one micro-batch at a time, so nothing is held
+for steps to come and results are the same for any number of workers. A sample that cannot be read arrives as the error
+that says so, in its turn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+import collections
+import contextlib
+import traceback
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
-from magdiff_curation.clips.index import SHARD_LIST, load_shard_list
-from magdiff_curation.clips.shards import ShardReader
-from magdiff_curation.clips.video import decode
-from magdiff_curation.clips.windows import sample_stride
-from magdiff_model.data.framing import framed_frames
-from magdiff_model.data.order import epoch_order, sample_generator
-from magdiff_model.data.subjects import SubjectSettings, subject_inputs, visible
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataSettings:
-    """Which frames of a clip are taken, and what is dropped (Supplement B)."""
-
-    num_frames: int = 8
-    """Frames a sample."""
-    frame_stride: int = 4
-    """Frames of the clip from one sampled frame to the next; less where the clip is too short for it."""
-    prompt_drop: float = 0.15
-    """Share of samples that see the empty prompt."""
-    multi_slot: float = 0.0
-    """Share of samples whose every slot shows its own frame's subject, as editing does; in the paper none."""
-    caption: Literal["augmented_caption", "caption"] = "augmented_caption"
-    """Which of the record's texts trains; the paper's is the caption with the subject's label appended."""
-    seed: int = 0
-    """Order, windows, drops, timesteps and noise."""
+from magdiff_model.data.order import rank_numbers
 
 
 @dataclass(frozen=True)
@@ -64,128 +40,121 @@ class Batch:
     """float32 [B, 4, F, h, w]."""
     timesteps: Tensor
     """int64 [B]."""
+    masks: Tensor | None = None
+    """With `frame_masks` the subject in every frame, 0 or 1, float32 [B, F, 1, S, S]."""
+    skipped: list[str] = field(default_factory=list)
+    """Damaged samples that others stand for, each "key: reason"."""
 
 
-class ClipSamples(Dataset[Batch]):
-    """Sample number -> a batch of one.
+class Samples(Protocol):
+    """What batches are made of: sample number -> a batch of one."""
+
+    @property
+    def node_groups(self) -> int:
+        """Pieces of an epoch that nodes serve."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, number: int) -> Batch: ...
+
+
+def batches(
+    samples: Samples,
+    batch_size: int,
+    first_step: int,
+    last_step: int,
+    workers: int,
+    rank: int = 0,
+    num_ranks: int = 1,
+    accumulate: int = 1,
+) -> Generator[Batch, None, None]:
+    """Yield a rank's micro-batches of steps `first_step` to `last_step` (exclusive), `accumulate` a step.
+
+    They are the same for any number of workers, each of which decodes on one thread. Whoever stops early waits, when
+    this is closed, for the batches that workers have begun.
 
     Raises:
-        ValueError: no shards, no clips, or clips shorter than a sample.
+        ValueError: the batch cannot be cut evenly; or, when its turn comes, a damaged sample, by name.
+        OSError: a worker died.
     """
-
-    def __init__(
-        self,
-        shards: Path,
-        settings: DataSettings,
-        subject: SubjectSettings,
-        latent_size: tuple[int, int, int],
-        num_timesteps: int,
-    ) -> None:
-        self.settings, self.subject = settings, subject
-        self.latent_size, self.num_timesteps = latent_size, num_timesteps
-        self.readers = [ShardReader(path) for path in shard_paths(shards)]
-        self.clips = [(reader, key) for reader in self.readers for key in reader.keys()]  # noqa: SIM118
-        if not self.clips:
-            raise ValueError(f"{shards} holds no clips: see its ledger.parquet for what became of the inputs")
-
-    def __len__(self) -> int:
-        return len(self.clips)
-
-    def __getitem__(self, number: int) -> Batch:
-        settings = self.settings
-        epoch, position = divmod(number, len(self.clips))
-        reader, key = self.clips[epoch_order(len(self.clips), settings.seed, epoch)[position]]
-        rng = sample_generator(settings.seed, epoch, position)
-        clip = reader.read(key)
-        in_sight = visible(clip.masks, self.subject.size_px)
-        chosen = window(in_sight, settings.num_frames, settings.frame_stride, rng, key)
-        frames = decode(clip.video, int(chosen[0]), int(chosen[-1]) + 1)[chosen - chosen[0]]
-        every_slot = rng.uniform() < settings.multi_slot and bool(in_sight[chosen].all())
-        shown = slice(None) if every_slot else slice(1)
-        subject = subject_inputs(frames[shown], clip.masks[chosen][shown], self.subject)
-        slots = settings.num_frames if settings.multi_slot else 1  # one shape for the whole batch
-        filled = torch.zeros(1, settings.num_frames, dtype=torch.bool)
-        filled[0, shown] = True
-        dropped = rng.uniform() < settings.prompt_drop
-        channels, height, width = self.latent_size
-        noise = rng.standard_normal((1, channels, settings.num_frames, height, width), dtype=np.float32)
-        return Batch(
-            keys=[key],
-            captions=["" if dropped else str(getattr(clip.record, settings.caption))],
-            frames=framed_frames(frames, self.subject.size_px)[None],
-            filled=filled,
-            pyramid=subject.pyramid,
-            clip_pixels=subject.clip_pixels.expand(slots, -1, -1, -1)[None],
-            noise=torch.from_numpy(noise),
-            timesteps=torch.tensor([int(rng.integers(self.num_timesteps))]),
-        )
-
-
-def batches(samples: ClipSamples, batch_size: int, first_step: int, last_step: int, workers: int) -> Iterator[Batch]:
-    """Yield the batches of steps `first_step` to `last_step` (exclusive), the same for any number of workers."""
-    numbers = [list(range(step * batch_size, (step + 1) * batch_size)) for step in range(first_step, last_step)]
-    loader = DataLoader(
-        samples,
-        batch_sampler=numbers,
+    sampler = _Numbers(samples, batch_size, first_step, last_step, rank, num_ranks, accumulate)
+    loader: DataLoader[Batch | Exception] = DataLoader(
+        _MicroBatches(samples),
+        sampler=sampler,
+        batch_size=None,
         num_workers=workers,
-        collate_fn=collate,
+        generator=torch.Generator(),  # else starting one draws a number of the process's own
         multiprocessing_context=_context(workers),
     )
-    yield from loader
+    return _raised(loader, sampler)
 
 
 def collate(parts: Sequence[Batch]) -> Batch:
     """Return batches joined to one."""
-    return Batch(
-        keys=[key for part in parts for key in part.keys],
-        captions=[caption for part in parts for caption in part.captions],
-        frames=torch.cat([part.frames for part in parts]),
-        filled=torch.cat([part.filled for part in parts]),
-        pyramid=tuple(torch.cat(scale) for scale in zip(*(part.pyramid for part in parts), strict=True)),
-        clip_pixels=torch.cat([part.clip_pixels for part in parts]),
-        noise=torch.cat([part.noise for part in parts]),
-        timesteps=torch.cat([part.timesteps for part in parts]),
-    )
+    return Batch(**{entry.name: _joined([getattr(part, entry.name) for part in parts]) for entry in fields(Batch)})
 
 
-def window(
-    in_sight: NDArray[np.bool_], wanted: int, stride: int, rng: np.random.Generator, key: str
-) -> NDArray[np.int64]:
-    """Return which frames of a clip a sample takes, int64 [wanted], evenly spaced, from a random one on.
+class _Numbers(Sampler[list[int]]):
+    """The numbers of the samples of each micro-batch, worked out when they are asked for."""
 
-    Args:
-        in_sight: where the subject is within the framing, bool [F]; the first frame taken is one of these.
-        wanted: how many frames.
-        stride: frames from one to the next; less where the clip is too short for it.
-        rng: of the start.
-        key: the clip's, for errors.
+    def __init__(
+        self, samples: Samples, batch_size: int, first: int, last: int, rank: int, num_ranks: int, accumulate: int
+    ) -> None:
+        self.steps, self.accumulate, self.stopped = range(first, last), accumulate, False
+        self.chosen = (batch_size, len(samples), samples.node_groups, rank, num_ranks, accumulate)
+        rank_numbers(first, *self.chosen)  # refuses what does not divide, before anything starts
 
-    Raises:
-        ValueError: the clip has fewer frames than are wanted, or no start shows the subject.
-    """
-    num_frames = len(in_sight)
-    if num_frames < wanted:
-        raise ValueError(f"clip {key} has {num_frames} frames, training takes {wanted}: curate with limits.min_frames")
-    stride = sample_stride(num_frames, wanted, stride)
-    starts = np.flatnonzero(in_sight[: num_frames - stride * (wanted - 1)])
-    if not len(starts):
-        raise ValueError(f"clip {key}: its subject is outside the middle square wherever a sample can start")
-    return int(rng.choice(starts)) + stride * np.arange(wanted)
+    def __len__(self) -> int:
+        return len(self.steps) * self.accumulate
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for step in self.steps:
+            if self.stopped:
+                return
+            yield from rank_numbers(step, *self.chosen)
 
 
-def shard_paths(shards: Path) -> list[Path]:
-    """Return the tars of a set of shards: a folder with `shards.json`, or one tar.
+class _MicroBatches(Dataset["Batch | Exception"]):
+    def __init__(self, samples: Samples) -> None:
+        self.samples = samples
 
-    Raises:
-        ValueError: neither is there.
-    """
-    if shards.suffix == ".tar":
-        return [shards]
-    if not (shards / SHARD_LIST).is_file():
-        raise ValueError(
-            f"{shards} has no {SHARD_LIST}: give a folder that pipelines/curate.py finished, or one .tar with its index"
-        )
-    return [shards / name for name in load_shard_list(shards).shards]
+    def __getitem__(self, numbers: list[int]) -> Batch | Exception:
+        try:
+            return collate([self.samples[number] for number in numbers])
+        except (ValueError, OSError) as error:
+            error.add_note(traceback.format_exc())  # the message stays one for the user
+            return error
+
+
+def _raised(loader: DataLoader[Batch | Exception], sampler: _Numbers) -> Generator[Batch, None, None]:
+    items = iter(loader)
+    try:
+        for item in items:
+            if isinstance(item, Exception):
+                raise item
+            yield item
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker (pid"):
+            raise
+        raise ChildProcessError(
+            f"a process that reads clips died ({str(error).rstrip('. ')}), perhaps for want of memory: run again with "
+            "fewer workers or smaller micro-batches; that goes on from the last checkpoint"
+        ) from error
+    except (GeneratorExit, ValueError, OSError):
+        # Workers that are told to end while they hand over a batch abort, loudly: let them hand over what is due.
+        sampler.stopped = True
+        with contextlib.suppress(RuntimeError):
+            collections.deque(items, maxlen=0)
+        raise
+
+
+def _joined(values: list[Any]) -> Any:
+    first = values[0]
+    if isinstance(first, list):
+        return [entry for value in values for entry in value]
+    if isinstance(first, tuple):
+        return tuple(torch.cat(scale) for scale in zip(*values, strict=True))
+    return None if first is None else torch.cat(values)
 
 
 def _context(workers: int) -> str | None:

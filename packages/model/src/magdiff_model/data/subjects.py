@@ -7,6 +7,7 @@ Generation shows one frame, in slot 0; editing shows every frame, each in its ow
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from magdiff_curation.clips.masks import Frames, Masks
-from magdiff_model.data.framing import framed_frames, framed_masks
+from magdiff_model.data.framing import framed_masks, middle_pixels, resized
 
 SubjectViews = Literal["resized", "cropped"]
 
@@ -57,8 +58,7 @@ class SubjectInputs:
 
 def visible(masks: Masks, size_px: int) -> NDArray[np.bool_]:
     """Return in which frames the masks bool [F, H, W] leave something of the subject within the framing, bool [F]."""
-    shown: NDArray[np.bool_] = framed_masks(masks, size_px).flatten(1).any(dim=1).numpy()
-    return shown
+    return _any(framed_masks(masks, size_px))
 
 
 def subject_inputs(frames: Frames, masks: Masks | None, settings: SubjectSettings) -> SubjectInputs:
@@ -71,26 +71,33 @@ def subject_inputs(frames: Frames, masks: Masks | None, settings: SubjectSetting
         raise ValueError(f"masks {masks.shape} do not fit frames {frames.shape}: one mask per frame, of its size")
     if not settings.masked:
         masks = None
-    hidden = [] if masks is None else np.flatnonzero(~visible(masks, settings.size_px)).tolist()
+    pixels = middle_pixels(frames)
+    inside = None if masks is None else functools.cache(functools.partial(framed_masks, masks))
+    hidden = [] if inside is None else np.flatnonzero(~_any(inside(settings.size_px))).tolist()
     if hidden:
         raise ValueError(
             f"frames {hidden} have an empty mask in the middle square: give masks that cover a subject there, or none"
         )
 
     def alone(size_px: int) -> Tensor:
-        pixels = framed_frames(frames, size_px)
-        return pixels if masks is None else pixels * framed_masks(masks, size_px)
+        framed = resized(pixels, size_px)
+        return framed if inside is None else framed * inside(size_px)
 
-    clip_pixels = framed_frames(frames, settings.clip_size_px) / 2 + 0.5
+    clip_pixels = resized(pixels, settings.clip_size_px) / 2 + 0.5
     mean, std = (torch.tensor(values)[:, None, None] for values in (settings.clip_mean, settings.clip_std))
     clip_pixels = (clip_pixels - mean) / std
-    if masks is not None:
-        clip_pixels = clip_pixels * framed_masks(masks, settings.clip_size_px)
+    if inside is not None:
+        clip_pixels = clip_pixels * inside(settings.clip_size_px)
     sizes = settings.sizes_px()
     if settings.views == "cropped" and sizes:
         largest = alone(max(sizes))
         return SubjectInputs(tuple(_middle(largest, size) for size in sizes), clip_pixels)
     return SubjectInputs(tuple(alone(size) for size in sizes), clip_pixels)
+
+
+def _any(masks: Tensor) -> NDArray[np.bool_]:
+    shown: NDArray[np.bool_] = masks.flatten(1).any(dim=1).numpy()
+    return shown
 
 
 def _middle(pictures: Tensor, size_px: int) -> Tensor:

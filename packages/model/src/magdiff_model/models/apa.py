@@ -80,8 +80,8 @@ class AdaptivePromptsAttention(nn.Module):
         self.to_v_image = nn.Linear(context_channels, channels, bias=False)
         start = (1.0, 1.0) if mode == "fpa" else alpha
         learnt = mode == "adaptive"
-        self.alpha_text = nn.Parameter(torch.tensor(start[0]), requires_grad=learnt)
-        self.alpha_image = nn.Parameter(torch.tensor(start[1]), requires_grad=learnt)
+        self.alpha_text = nn.Parameter(torch.full((1,), start[0]), requires_grad=learnt)  # FSDP2 takes no scalars
+        self.alpha_image = nn.Parameter(torch.full((1,), start[1]), requires_grad=learnt)
 
     def text_keys_values(self, tokens: Tensor) -> KeysValues:
         """Return K1 and V1, [B, G, L, C], of text tokens [B, G, L, D]."""

@@ -163,12 +163,11 @@ class UpBlock(Block):
             [Upsample2D(channels, use_conv=True, out_channels=channels)] if upsample else []
         )
 
-    def forward(self, hidden: Tensor, skips: list[Tensor], context: Context) -> Tensor:
-        """Return the features, [B*F, C, H, W]; takes its skips off the end of the list."""
-        for index in range(len(self.resnets)):
-            hidden = torch.cat([hidden, skips.pop()], dim=1)
-            hidden = self.layer(index, hidden, context)
+    def forward(self, hidden: Tensor, skips: list[Tensor], size: tuple[int, int] | None, context: Context) -> Tensor:
+        """Return the features, [B*F, C, H, W], of `size`: that of the next block's skips; None for the last block."""
+        for index, skip in enumerate(skips):
+            hidden = self.layer(index, torch.cat([hidden, skip], dim=1), context)
         for upsample in self.upsamplers:
             # To the skip's size, not simply twice this one: sizes that a level halves unevenly come back right.
-            hidden = upsample(hidden, skips[-1].shape[-2:])
+            hidden = upsample(hidden, size)
         return hidden

@@ -244,6 +244,8 @@ class MagDiffUNet3DConditionModel(ModelMixin, ConfigMixin):  # type: ignore[misc
             skips += more
         hidden = self.mid_block(hidden, context)
         for up in self.up_blocks:
-            hidden = up(hidden, skips, context)
+            # Lists of its own: FSDP2 hands blocks copies, so that what one takes off a list stays on it.
+            own = [skips.pop() for _ in up.resnets]  # type: ignore[union-attr]
+            hidden = up(hidden, own, skips[-1].shape[-2:] if skips else None, context)
         hidden = self.conv_out(torch.nn.functional.silu(self.conv_norm_out(hidden)))
         return hidden.unflatten(0, (batch, frames)).transpose(1, 2)
