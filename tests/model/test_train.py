@@ -111,6 +111,16 @@ def test_the_config_file_sets_and_the_command_line_overrides(tmp_path: Path) -> 
     assert parsed.shards == ("s",)
 
 
+@pytest.mark.parametrize(("name", "micro_batch"), [("paper_train", 8), ("single_gpu_train", 2)])
+def test_the_presets_for_gpus_are_the_papers_batch_and_steps(name: str, micro_batch: int) -> None:
+    parsed = parse(TrainSettings, ["--config", str(CONFIGS / f"{name}.yaml"), "--shards", "s"], "train")
+    ranks = 8 if name == "paper_train" else 1
+    assert parsed.batch_size == 64 == micro_batch * parsed.accumulate * ranks
+    assert (parsed.steps, parsed.optimizer.learning_rate) == (50_000, 5e-5)
+    assert parsed.precision == ("fp16" if name == "paper_train" else "bf16")
+    assert parsed.alignments == AlignmentSettings()
+
+
 def test_an_unknown_setting_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("optimizer:\n  learning_rat: 1.0\n")
     with pytest.raises(ValueError, match="did you mean 'learning_rate'"):

@@ -179,3 +179,12 @@ def test_gradient_checkpointing_takes_the_same_steps(shards: Path, tiny_base: st
 def test_sharding_over_one_process_is_refused(shards: Path, tiny_base: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="start several with torchrun"):
         train(small(shards, tiny_base, tmp_path, sharding="full"))
+
+
+def test_a_new_run_without_room_for_its_checkpoints_is_refused_before_its_first_step(
+    shards: Path, tiny_base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("magdiff_model.training.checkpoints._free_bytes", lambda _: 1_000_000)
+    with pytest.raises(ValueError, match="free"):
+        train(small(shards, tiny_base, tmp_path / "out"))
+    assert not (tmp_path / "out" / "metrics.jsonl").exists()

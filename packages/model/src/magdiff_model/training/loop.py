@@ -20,7 +20,7 @@ from magdiff_model.checkpoints import load_pipeline, save_pipeline
 from magdiff_model.data.loader import batches
 from magdiff_model.data.samples import ClipSamples
 from magdiff_model.data.shards import find_shards
-from magdiff_model.training.checkpoints import newest_checkpoint, save_checkpoint
+from magdiff_model.training.checkpoints import check_room, newest_checkpoint, save_checkpoint
 from magdiff_model.training.distributed import join, whole
 from magdiff_model.training.memory import device_bytes, estimate
 from magdiff_model.training.progress import Progress
@@ -163,7 +163,8 @@ def _resume(trainer: Trainer, settings: TrainSettings, identity: str) -> None:
     """Go on from the newest valid checkpoint, if there is any.
 
     Raises:
-        ValueError: the run there has other settings, or not all ranks see the same checkpoints.
+        ValueError: the run there has other settings, or not all ranks see the same checkpoints; or a new run has no
+            room for its own.
     """
     root = settings.output / CHECKPOINTS
     checkpoint = newest_checkpoint(root, trainer.ranks.say)
@@ -171,6 +172,8 @@ def _resume(trainer: Trainer, settings: TrainSettings, identity: str) -> None:
     if len(set(steps)) > 1:
         raise ValueError(f"ranks see checkpoints of steps {steps} in {root}: it has to lie where all nodes see it")
     if not checkpoint:
+        if trainer.ranks.is_first:
+            check_room(root, trainer.checkpoint_bytes())
         return
     if checkpoint.values["run_sha256"] != identity:
         raise ValueError(f"{root} is of a run with other settings: choose another --output, or delete that folder")

@@ -129,7 +129,7 @@ class TrainSettings:
     sharding: Sharding = "none"
     """none: every GPU holds the whole UNet (DDP); full: parameters, gradients and moments are spread (FSDP2)."""
     gradient_checkpointing: bool = False
-    """Compute activations again in the backward pass: far less memory, about a third more time."""
+    """Compute activations again in the backward pass: far less memory, more time."""
     half_encoders: bool = False
     """Hold the frozen encoders and VAE in the step's half precision, on a GPU."""
     log_every: int = 10

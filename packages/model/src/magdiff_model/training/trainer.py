@@ -128,6 +128,11 @@ class Trainer:
         }
         return tensors, values
 
+    def checkpoint_bytes(self) -> int:
+        """Return about how large a checkpoint is: the trained weights, two moments of each, their average."""
+        copies = 4 if self.ema else 3
+        return copies * sum(value.numel() * value.element_size() for value in self.trained.values())
+
     def restore(self, checkpoint: Checkpoint) -> None:
         """Take up a run where a checkpoint left it."""
         tensors, values = checkpoint.tensors, checkpoint.values
