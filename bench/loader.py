@@ -6,7 +6,8 @@
 Clips have 64 frames of 512x288 px, encoded as curation does; a sample takes 8 at stride 4. The bare loop has the files
 in memory and knows which frames: it seeks, decodes up to the last one, and makes an RGB array of each of the 8, as
 fast as PyAV does. The loader reads the same clips from their shard, checks them, decodes masks, chooses the frames, and
-makes a training batch: frames, HFA's and CLIP's pictures, noise. Its share of the bare loop's rate is printed.
+makes a training batch: frames, HFA's and CLIP's pictures, noise. Its share of the bare loop's rate is printed, and its
+share of what that loop does when it resizes too: the 8 frames, and the first one to HFA's three sizes and CLIP's.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import multiprocessing
 import statistics
 import tempfile
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -33,17 +34,19 @@ from magdiff_curation.clips.record import Clip, ClipRecord
 from magdiff_curation.clips.shards import pack_sample, write_shard
 from magdiff_curation.clips.video import encode
 from magdiff_curation.toyworld.scene import render, sample_scene
-from magdiff_model.data.clip import take
+from magdiff_model.data.clip import OpenClip
+from magdiff_model.data.framing import framed_frames
 from magdiff_model.data.loader import batches
 from magdiff_model.data.order import epoch_order, sample_generator
 from magdiff_model.data.samples import ClipSamples, DataSettings
 from magdiff_model.data.shards import find_shards
-from magdiff_model.data.subjects import SubjectSettings
+from magdiff_model.data.subjects import SubjectSettings, subject_inputs
 
 HEIGHT, WIDTH, NUM_FRAMES, BATCH = 288, 512, 64, 4
 WARM_UP = 6
 """Batches; what workers have made beforehand is among them."""
 _VIDEOS: list[bytes] = []
+Work = Callable[[tuple[int, list[int]]], int]
 
 
 def toyworld(count: int) -> Iterator[tuple[Frames, Masks]]:
@@ -97,13 +100,13 @@ def chosen_frames(samples: ClipSamples, count: int) -> list[tuple[int, list[int]
         epoch, position = divmod(number, len(samples))
         clip = int(epoch_order(samples.shard_sizes, samples.settings.seed, epoch, 10**9)[position])
         rng = sample_generator(samples.settings.seed, epoch, position)
-        taken = take(samples.readers[0], samples.key_of(number), samples.settings, samples.subject.size_px, rng)
-        chosen.append((clip, list(taken.numbers)))
+        opened = OpenClip(samples.readers[0], samples.key_of(number), samples.settings, samples.subject.size_px)
+        chosen.append((clip, list(opened.draw(rng).numbers)))
     return chosen
 
 
-def bare(job: tuple[int, list[int]]) -> int:
-    """Decode the frames of one sample, and return how many that were."""
+def bare(job: tuple[int, list[int]]) -> list[np.ndarray]:
+    """Decode the frames of one sample."""
     clip, numbers = job
     wanted, images, converter = set(numbers), [], VideoReformatter()
     with av.open(io.BytesIO(_VIDEOS[clip]), "r", format="mov") as container:
@@ -118,7 +121,17 @@ def bare(job: tuple[int, list[int]]) -> int:
                 images.append(converter.reformat(frame, format="rgb24", threads=1).to_ndarray())
             if number >= numbers[-1]:
                 break
-    return len(images)
+    return images
+
+
+def bare_count(job: tuple[int, list[int]]) -> int:
+    return len(bare(job))
+
+
+def resized_count(job: tuple[int, list[int]]) -> int:
+    frames = np.stack(bare(job))
+    subject_inputs(frames[:1], None, SubjectSettings())
+    return len(framed_frames(frames, SubjectSettings().size_px))
 
 
 def remember(videos: list[bytes]) -> None:
@@ -126,9 +139,9 @@ def remember(videos: list[bytes]) -> None:
     _VIDEOS.extend(videos)
 
 
-def time_bare(jobs: list[tuple[int, list[int]]], pool: multiprocessing.pool.Pool | None) -> float:
+def time_bare(work: Work, jobs: list[tuple[int, list[int]]], pool: multiprocessing.pool.Pool | None) -> float:
     begin = time.perf_counter()
-    decoded = pool.map(bare, jobs, chunksize=BATCH) if pool else list(map(bare, jobs))
+    decoded = pool.map(work, jobs, chunksize=BATCH) if pool else list(map(work, jobs))
     assert set(decoded) == {8}
     return len(jobs) / (time.perf_counter() - begin)
 
@@ -158,18 +171,22 @@ def main() -> None:
         for workers in (0, 2):
             context = multiprocessing.get_context("spawn")
             pool = context.Pool(workers, remember, (videos,)) if workers else None
-            rates: dict[str, list[float]] = {"bare": [], "loader": []}
+            rates: dict[str, list[float]] = {"bare": [], "resized": [], "loader": []}
             # Workers go on while they are not asked: each turn has its own.
             for _ in range(chosen.turns + 1):
-                rates["bare"].append(time_bare(jobs, pool))
+                rates["bare"].append(time_bare(bare_count, jobs, pool))
+                rates["resized"].append(time_bare(resized_count, jobs, pool))
                 stream = batches(samples, BATCH, 0, 10**6, workers)
                 time_loader(stream, WARM_UP * BATCH)
                 rates["loader"].append(time_loader(stream, chosen.samples))
                 stream.close()
-            decode, load = (statistics.median(values[1:]) for values in rates.values())
+            decode, resize, load = (statistics.median(values[1:]) for values in rates.values())
             processes = f"{workers} processes" if workers else "1 process"
-            share = f"{load / decode:.2f} x"
-            print(f"{processes:12} bare PyAV {decode:7.1f} samples/s   loader {load:7.1f}   {share}", flush=True)
+            print(
+                f"{processes:12} bare PyAV {decode:7.1f} samples/s, with resizing {resize:7.1f}; loader {load:7.1f}: "
+                f"{load / decode:.2f} x, {load / resize:.2f} x",
+                flush=True,
+            )
             if pool:
                 pool.terminate()
 

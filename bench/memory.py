@@ -29,7 +29,7 @@ from diffusers import AutoencoderKL, DDIMScheduler
 from transformers import CLIPImageProcessor, CLIPTextConfig, CLIPTextModel, CLIPVisionConfig, CLIPVisionModel
 
 from magdiff_model.checkpoints import load_pipeline
-from magdiff_model.data.loader import Batch
+from magdiff_model.data.batch import Batch
 from magdiff_model.data.samples import DataSettings
 from magdiff_model.models.unet import MagDiffUNet3DConditionModel
 from magdiff_model.pipeline import MagDiffPipeline
@@ -93,10 +93,10 @@ def random_batch(pipeline: MagDiffPipeline, settings: TrainSettings, num_ranks: 
     return Batch(
         keys=[""] * clips,
         captions=["a red ball rolls"] * clips,
-        frames=torch.rand(clips, frames, 3, side, side),
+        frames=torch.randint(256, (clips, frames, side, side, 3), dtype=torch.uint8),
         filled=(torch.arange(frames) < 1).repeat(clips, 1),
-        pyramid=tuple(torch.rand(clips, 3, size, size) for size in subject.sizes_px()),
-        clip_pixels=torch.rand(clips, 1, 3, subject.clip_size_px, subject.clip_size_px),
+        pyramid=tuple(torch.randint(256, (clips, size, size, 4), dtype=torch.uint8) for size in subject.sizes_px()),
+        clip_pictures=torch.randint(256, (clips, 1, subject.clip_size_px, subject.clip_size_px, 4), dtype=torch.uint8),
         noise=torch.randn(clips, 4, frames, *pipeline.latent_size()[1:]),
         timesteps=torch.randint(1000, (clips,)),
     )

@@ -1,5 +1,9 @@
 import dataclasses
 import hashlib
+import multiprocessing
+import re
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -9,6 +13,7 @@ from tests_support import ZOO
 from magdiff_model.checkpoints import load_pipeline, save_pipeline
 from magdiff_model.config import parse
 from magdiff_model.data.samples import DataSettings
+from magdiff_model.train import main
 from magdiff_model.training import step
 from magdiff_model.training.loop import train
 from magdiff_model.training.settings import AlignmentSettings, CheckpointSettings, OptimizerSettings, TrainSettings
@@ -100,6 +105,45 @@ def test_a_dry_run_tells_and_writes_nothing(shards: Path, tmp_path: Path, capsys
 def test_a_base_that_is_not_there_is_named(shards: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"nowhere is no pipeline.*zoo/toyworld"):
         train(settings(shards, tmp_path, base="nowhere"))
+
+
+def run_main(monkeypatch: pytest.MonkeyPatch, shards: Path, output: Path, *options: str) -> None:
+    """Run the command in this process."""
+    data = ["--data.frame-stride", "2", "--steps", "3", "--batch-size", "2", "--tracker", "none"]
+    arguments = ["--shards", str(shards), "--base", str(ZOO), "--output", str(output), *data, *options]
+    monkeypatch.setattr(sys, "argv", ["train", *arguments])
+    main()
+
+
+def test_a_reader_that_dies_in_the_middle_of_a_step_is_told_in_one_line(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = multiprocessing.active_children()
+
+    def kill_the_reader(*arguments: object) -> torch.Tensor:
+        (reader,) = set(multiprocessing.active_children()) - set(others)
+        reader.kill()
+        time.sleep(60)  # the news of its death arrive here
+        raise AssertionError("nobody noticed")
+
+    monkeypatch.setattr(step, "diffusion_loss", kill_the_reader)
+    with pytest.raises(SystemExit) as ended:
+        run_main(monkeypatch, shards, tmp_path, "--workers", "1")
+    told = re.sub(r"\d+", "7", str(ended.value))
+    assert told == (
+        "train: a process that reads clips died (DataLoader worker (pid 7) is killed by signal: Killed), perhaps for "
+        "want of memory: run again with fewer workers or smaller micro-batches; that goes on from the last checkpoint"
+    )
+
+
+def test_a_mistake_of_the_users_is_told_in_one_line_and_a_bug_with_its_traceback(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SystemExit, match=r"^train: a batch of 2 cannot be cut evenly into 3 micro-batches"):
+        run_main(monkeypatch, shards, tmp_path, "--workers", "0", "--accumulate", "3")
+    monkeypatch.setattr(step, "diffusion_loss", lambda *_: torch.zeros(2) + torch.zeros(3))
+    with pytest.raises(RuntimeError, match="must match the size"):
+        run_main(monkeypatch, shards, tmp_path, "--workers", "0")
 
 
 def test_the_config_file_sets_and_the_command_line_overrides(tmp_path: Path) -> None:

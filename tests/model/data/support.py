@@ -17,7 +17,7 @@ from magdiff_curation.clips.atomic import sha256_hex
 from magdiff_curation.clips.index import ShardList, save_shard_list
 from magdiff_curation.clips.record import Clip
 from magdiff_curation.clips.shards import pack_sample, write_shard
-from magdiff_model.data.loader import Batch
+from magdiff_model.data.batch import Batch
 from magdiff_model.data.samples import ClipSamples, DataSettings
 from magdiff_model.data.shards import find_shards
 from magdiff_model.data.subjects import SubjectSettings
@@ -31,7 +31,7 @@ def samples_of(source: Path | str, held_out: bool = False, **settings: object) -
 
 
 def equal(left: Batch, right: Batch) -> bool:
-    tensors = ("frames", "filled", "clip_pixels", "noise", "timesteps")
+    tensors = ("frames", "filled", "clip_pictures", "noise", "timesteps")
     return (
         (left.keys, left.captions, left.skipped) == (right.keys, right.captions, right.skipped)
         and all(torch.equal(getattr(left, name), getattr(right, name)) for name in tensors)

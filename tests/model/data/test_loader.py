@@ -12,7 +12,8 @@ from object_store import object_store
 from magdiff_curation.clips.index import ShardError
 from magdiff_curation.clips.location import location
 from magdiff_curation.clips.stores import put_file
-from magdiff_model.data.loader import Batch, batches, collate
+from magdiff_model.data.batch import Batch, collate
+from magdiff_model.data.loader import batches
 from magdiff_model.data.order import epoch_order, sample_at
 
 

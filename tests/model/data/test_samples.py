@@ -13,8 +13,8 @@ from magdiff_curation.clips.masks import encode_rle
 from magdiff_curation.clips.record import Clip
 from magdiff_curation.clips.shards import ShardReader, pack_sample, write_shard
 from magdiff_curation.clips.video import decode, encode
-from magdiff_model.data.clip import in_sight, possible_starts, random_square, square, window
-from magdiff_model.data.framing import framed_frames, framed_masks
+from magdiff_model.data.clip import Starts, in_sight, random_square, square, starts_of, window
+from magdiff_model.data.framing import framed_frames, framed_masks, is_inside
 from magdiff_model.data.samples import DataSettings
 from magdiff_model.data.subjects import visible
 
@@ -47,16 +47,16 @@ def test_a_sample_holds_the_clips_own_frames_and_its_first_frames_subject(shards
     assert batch.masks is not None
     assert torch.equal(batch.masks[0], framed_masks(clip.masks, 32)[start : start + 7 : 2])
     assert batch.filled.tolist() == [[True, False, False, False]]
-    assert torch.equal(batch.pyramid[-1][0], batch.frames[0, 0] * batch.masks[0, 0])
-    assert 0.05 < batch.masks[0, 0].mean() < 0.6
+    assert shows(batch.pyramid[-1][0], batch.frames[0, 0], batch.masks[0, 0])
+    assert 0.05 < batch.masks[0, 0].float().mean() < 0.6
 
 
 def test_every_slot_is_filled_where_multi_slot_says_so(shards: Path) -> None:
     batch = samples_of(shards, multi_slot=1.0)[0]
     assert batch.filled.all()
     assert [len(scale) for scale in batch.pyramid] == [8, 8, 8]
-    assert batch.clip_pixels.shape[1] == 8
-    assert not torch.equal(batch.clip_pixels[0, 0], batch.clip_pixels[0, 7])
+    assert batch.clip_pictures.shape[1] == 8
+    assert not torch.equal(batch.clip_pictures[0, 0], batch.clip_pictures[0, 7])
 
 
 def test_prompts_are_dropped_as_often_as_asked_for(shards: Path) -> None:
@@ -66,32 +66,51 @@ def test_prompts_are_dropped_as_often_as_asked_for(shards: Path) -> None:
     assert all(samples_of(shards, prompt_drop=0.0)[number].captions[0] for number in range(12))
 
 
+def shows(picture: torch.Tensor, frame: torch.Tensor, mask: torch.Tensor) -> bool:
+    """Return whether a picture of a subject is of this frame and mask."""
+    return torch.equal(picture[..., :3], frame) and torch.equal(is_inside(picture[..., 3]), mask)
+
+
+def starts(shown: np.ndarray, settings: DataSettings) -> Starts:
+    mask = np.zeros((8, 8), bool)
+    blank, seen = encode_rle(mask), encode_rle(~mask)
+    return starts_of(b"", [seen if shows else blank for shows in shown], settings, 8)
+
+
 def test_a_window_shrinks_its_stride_to_a_short_clip_and_refuses_one_that_is_too_short() -> None:
     rng = np.random.default_rng(0)
+    settings = DataSettings(num_frames=8, frame_stride=4)
     seen = np.ones(30, bool)
-    assert window(seen[:8], 8, 4, rng).tolist() == list(range(8))
-    assert np.diff(window(seen, 8, 4, rng)).tolist() == [4] * 7
+    assert window(starts(seen[:8], settings), settings, rng).tolist() == list(range(8))
+    assert np.diff(window(starts(seen, settings), settings, rng)).tolist() == [4] * 7
     with pytest.raises(ValueError, match="it has 7 frames, training takes 8"):
-        window(seen[:7], 8, 4, rng)
+        starts(seen[:7], settings)
 
 
-def test_a_window_starts_where_the_subject_is_in_sight() -> None:
+def test_a_window_starts_where_the_subject_is_in_sight_each_such_place_as_likely() -> None:
     rng = np.random.default_rng(0)
-    seen = np.zeros(10, bool)
-    seen[[1, 9]] = True
-    assert {int(window(seen, 4, 2, rng)[0]) for _ in range(20)} == {1}
-    with pytest.raises(ValueError, match="its subject is outside the middle square"):
-        window(np.zeros(10, bool), 4, 2, rng)
+    settings = DataSettings(num_frames=4, frame_stride=2)
+    seen = np.zeros(12, bool)
+    seen[[1, 3, 11]] = True
+    drawn = [int(window(starts(seen, settings), settings, rng)[0]) for _ in range(400)]
+    assert set(drawn) == {1, 3}
+    assert 150 < drawn.count(1) < 250
+    for few in (0, 2):
+        nowhere = DataSettings(num_frames=4, frame_stride=2, window_starts=few)
+        with pytest.raises(ValueError, match="its subject is outside the middle square"):
+            window(starts(np.zeros(10, bool), nowhere), nowhere, rng)
 
 
 def test_a_few_starts_are_spread_evenly_over_those_that_show_the_subject() -> None:
     seen = np.ones(40, bool)
     seen[:10] = False
-    assert possible_starts(seen, 3, 5, 3)[0].tolist() == [13, 20, 26]
-    assert possible_starts(seen, 3, 5, 1)[0].tolist() == [20]
-    assert possible_starts(seen, 3, 5, 99)[0].tolist() == possible_starts(seen, 3, 5)[0].tolist() == list(range(10, 30))
+    settings = DataSettings(num_frames=3, frame_stride=5, window_starts=3)
+    found = starts(seen, settings)
+    assert found.shown(3).tolist() == [13, 20, 26]
+    assert found.shown(1).tolist() == [20]
+    assert found.shown(99).tolist() == found.shown(0).tolist() == list(range(10, 30))
     rng = np.random.default_rng(0)
-    assert {int(window(seen, 3, 5, rng, 3)[0]) for _ in range(50)} == {13, 20, 26}
+    assert {int(window(found, settings, rng)[0]) for _ in range(50)} == {13, 20, 26}
 
 
 def test_a_glance_at_a_mask_says_what_resizing_it_says() -> None:
@@ -148,7 +167,7 @@ def test_a_random_crop_keeps_frames_masks_and_subject_in_one_square(shards: Path
         assert torch.equal(batch.masks[0], framed_masks(square(clip.masks[taken], place), 32))
         assert torch.equal(batch.frames[0], framed_frames(square(frames[taken], place), 32))
         shown = batch.filled[0]
-        assert torch.equal(batch.pyramid[-1], (batch.frames[0] * batch.masks[0])[shown])
+        assert shows(batch.pyramid[-1], batch.frames[0][shown], batch.masks[0][shown])
         assert batch.masks[0, 0].any()
     assert len(places) > 6
 
@@ -219,7 +238,7 @@ def test_a_clip_that_is_too_short_or_lies_about_itself_is_refused_by_name(clips:
         samples_of(write_set(tmp_path / "cut", [[cut]]))[0]
     other = Clip(record=clip.record, video=encode(frames[:, :64], 8), masks=clip.masks)
     with pytest.raises(
-        ValueError, match=r"clip clip000: its masks \(8, 72, 96\) do not fit its frames \(8, 64, 96, 3\)"
+        ValueError, match=r"clip clip000: its masks \(1, 72, 96\) do not fit its frames \(8, 64, 96, 3\)"
     ):
         samples_of(write_set(tmp_path / "other", [[other]]))[0]
 
@@ -238,7 +257,7 @@ def test_other_tools_shards_train_where_their_videos_are_trusted(clips: list[Cli
         samples_of(folder, max_skipped=9)[0]
     batch = samples_of(folder, trusted_videos=True, prompt_drop=0.0, frame_masks=True, multi_slot=1.0)[0]
     assert (batch.keys, batch.captions) == (["0001"], ["a dog"])
-    assert torch.equal(batch.pyramid[-1], batch.frames[0]), "without masks the whole frame is the subject"
+    assert (batch.pyramid[-1][..., 3] == 255).all(), "without masks the whole frame is the subject"
     assert batch.masks is not None
     assert batch.masks.all()
 
@@ -251,7 +270,7 @@ def test_captions_and_masks_of_other_tools_come_from_where_they_are(clips: list[
     )
     batch = samples_of(folder, **settings)[0]
     assert batch.captions == ["a cat"]
-    assert not torch.equal(batch.pyramid[-1][0], batch.frames[0, 0])
+    assert not (batch.pyramid[-1][..., 3] == 255).all()
     for number, (members, message) in enumerate(
         [
             ({"mp4": ours["mp4"], "json": b"[1]"}, "it has no caption"),

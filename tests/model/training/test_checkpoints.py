@@ -1,55 +1,19 @@
 import errno
-import json
-import math
 import os
 import random
 import shutil
-import signal
-import subprocess
-import sys
-import time
-import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
+from model.training.saved import names, newest, save, tensors
 from safetensors import SafetensorError
 from torch import Tensor
 
 from magdiff_model.training import checkpoints
 from magdiff_model.training.checkpoints import Checkpoint, check_room, newest_checkpoint, save_checkpoint
-
-Tensors = dict[str, dict[str, Tensor]]
-CALLS = {"open", "os.mkdir", "os.chmod", "os.rename", "os.remove", "os.rmdir"}
-
-
-def tensors(number: int, width: int = 16) -> Tensors:
-    generator = torch.Generator().manual_seed(number)
-    return {
-        "weights": {name: torch.randn(width, width, generator=generator) for name in ("conv.weight", "conv.bias")},
-        "optimizer": {"conv.step": torch.tensor(number, dtype=torch.int64)},
-    }
-
-
-def save(root: Path, step: int, content: int | None = None, keep: int = 3) -> Path:
-    number = step if content is None else content
-    return save_checkpoint(root, step, tensors(number), {"losses": [0.5] * step, "content": number}, keep)
-
-
-def newest(root: Path) -> Checkpoint:
-    """Return the newest checkpoint, of which nothing may have been passed over."""
-    lines: list[str] = []
-    found = newest_checkpoint(root, lines.append)
-    assert found is not None
-    assert lines == []
-    return found
-
-
-def names(root: Path) -> list[str]:
-    return sorted(path.name for path in root.iterdir())
 
 
 def test_every_bit_comes_back_in_the_dtype_it_had(tmp_path: Path) -> None:
@@ -77,38 +41,6 @@ def test_every_bit_comes_back_in_the_dtype_it_had(tmp_path: Path) -> None:
 
 def raw_bytes(tensor: Tensor) -> bytes:
     return tensor.detach().flatten().view(torch.uint8).numpy().tobytes()
-
-
-def test_floats_and_losses_of_skipped_steps_come_back_exactly(tmp_path: Path) -> None:
-    values = {
-        "losses": [0.1 + 0.2, math.nan, math.inf, -math.inf, -0.0, 5e-324, 1e300],
-        "schedule": {"last_lr": [1e-4 / 3], "betas": (0.9, 0.999)},
-        "position": {"epoch": 2**53 + 1, "clip": None, "done": False, "name": "nan"},
-    }
-    save_checkpoint(tmp_path, 1, tensors(1), values, keep=1)
-
-    found = newest(tmp_path).values
-    assert [repr(loss) for loss in found["losses"]] == [repr(loss) for loss in values["losses"]]
-    assert found["schedule"] == {"last_lr": [1e-4 / 3], "betas": [0.9, 0.999]}
-    assert found["position"] == values["position"]
-
-
-@pytest.mark.parametrize(
-    ("values", "complaint"),
-    [
-        ({"schedule": {"last_lr": [0.1, math.nan]}}, r"schedule\.last_lr\[1\] is nan"),
-        ({"scaler": math.inf}, "scaler is inf"),
-        ({"order": {3: "clip"}}, "order has the key 3"),
-        ({"step": torch.tensor(3)}, "step is a Tensor"),
-        ({"losses": [0.5, "nan"]}, "losses holds a string"),
-    ],
-)
-def test_a_value_that_json_would_change_is_refused_by_name(
-    tmp_path: Path, values: dict[str, Any], complaint: str
-) -> None:
-    with pytest.raises(ValueError, match=complaint):
-        save_checkpoint(tmp_path / "checkpoints", 1, tensors(1), values, keep=1)
-    assert not (tmp_path / "checkpoints").exists()
 
 
 def test_changing_a_loaded_tensor_leaves_the_checkpoint_as_it_is(tmp_path: Path) -> None:
@@ -174,50 +106,6 @@ def test_a_truncated_file_is_named_with_its_size_and_the_checkpoint_before_is_us
         assert found.step == 1
         assert len(lines) == 1
         assert done in lines[0]
-
-
-def test_every_byte_of_the_manifest_counts(tmp_path: Path) -> None:
-    save(tmp_path, 1)
-    path = save(tmp_path, 2) / "manifest.json"
-    written = path.read_bytes()
-    for position in range(len(written)):
-        for mask in (0x01, 0x20):
-            path.write_bytes(written[:position] + bytes([written[position] ^ mask]) + written[position + 1 :])
-            found = newest_checkpoint(tmp_path, lambda line: None)
-            assert found is not None
-            assert found.step == 1, (position, mask)
-
-
-def test_what_else_can_be_wrong_is_named(tmp_path: Path) -> None:
-    save(tmp_path, 1)
-    folders = [save(tmp_path, step, keep=9) for step in (2, 3, 4, 5, 6)]
-    (folders[0] / "weights.safetensors").unlink()
-    (folders[1] / "manifest.json").unlink()
-    with (folders[2] / "state.json").open("ab") as file:
-        file.write(b" ")
-    (folders[3] / "optimizer.safetensors").unlink()
-    (folders[3] / "optimizer.safetensors").mkdir()
-    shutil.rmtree(folders[4])
-    shutil.copytree(folders[2].with_name("step-00000001"), folders[4])
-    size = (folders[2] / "state.json").stat().st_size
-    lines: list[str] = []
-
-    found = newest_checkpoint(tmp_path, lines.append)
-
-    assert found is not None
-    assert found.step == 1
-    assert lines[0] == f"passed over {folders[4]}: manifest.json: of step 1"
-    assert lines[1].startswith(f"passed over {folders[3]}: optimizer.safetensors: ")
-    assert lines[2:] == [
-        f"passed over {folders[2]}: state.json: grown to {size} of {size - 1} bytes",
-        f"passed over {folders[1]}: manifest.json: missing",
-        f"passed over {folders[0]}: weights.safetensors: missing",
-    ]
-
-
-def test_a_file_that_the_manifest_does_not_list_is_no_part(tmp_path: Path) -> None:
-    (save(tmp_path, 1) / "other.safetensors").write_bytes(b"no tensors")
-    assert set(newest(tmp_path).tensors) == {"weights", "optimizer"}
 
 
 def test_a_run_does_not_silently_start_anew_where_no_checkpoint_is_valid(tmp_path: Path) -> None:
@@ -336,103 +224,3 @@ def test_room_for_two_checkpoints_is_asked_for_before_a_run(tmp_path: Path, monk
 def test_other_accounts_may_read_what_they_may_read_elsewhere(tmp_path: Path) -> None:
     modes = {path.stat().st_mode for path in save(tmp_path, 1).iterdir()}
     assert len(modes) == 1
-
-
-def test_a_killed_writer_always_leaves_a_valid_newest_checkpoint(tmp_path: Path) -> None:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, __file__, str(tmp_path / "checkpoints")]  # a process of its own, since it forks
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    calls, outcomes = json.loads(done.stdout)
-    assert set(calls) == CALLS
-    assert calls.count("os.rename") == 5  # in; of the one before, out of sight; away, in, out of sight
-    assert outcomes.count("temporary left") >= 3
-
-
-def kill_at_every_call(root: Path) -> list[str]:
-    """Kill a writer before each call to the file system that its saves make; return the calls."""
-    reading, writing = os.pipe()
-    calls: list[str] = []
-    while True:
-        shutil.rmtree(root, ignore_errors=True)
-        save(root, 1, keep=1)
-        child = forked(lambda: save_until_call(root, len(calls), writing))
-        call = os.read(reading, 100).decode()
-        _, status = os.waitpid(child, 0)
-        found = newest(root)
-        assert (found.step, found.values["content"]) in [(1, 1), (2, 20), (2, 21)]
-        check_content(found)
-        if call == "none":
-            assert status == 0
-            assert found.values["content"] == 21
-            return calls
-        assert os.WTERMSIG(status) == signal.SIGKILL
-        calls.append(call)
-
-
-def save_until_call(root: Path, number: int, writing: int) -> None:
-    left = number
-
-    def count(event: str, arguments: tuple[object, ...]) -> None:
-        nonlocal left
-        if event in CALLS:
-            if left == 0:
-                os.write(writing, event.encode())
-                os.kill(os.getpid(), signal.SIGKILL)
-            left -= 1
-
-    sys.addaudithook(count)
-    save(root, 2, content=20, keep=1)
-    save(root, 2, content=21, keep=1)
-    os.write(writing, b"none")
-
-
-def kill_at_any_moment(root: Path) -> list[str]:
-    """Kill a writer that saves in a loop, 25 times at random; return what was found then."""
-    chosen = random.Random(9)
-    shutil.rmtree(root)
-    save(root, 1, keep=2)
-    outcomes = []
-    for _ in range(25):
-        child = forked(lambda: save_for_ever(root))
-        time.sleep(chosen.uniform(0.01, 0.15))
-        os.kill(child, signal.SIGKILL)
-        _, status = os.waitpid(child, 0)
-        assert os.WTERMSIG(status) == signal.SIGKILL
-        outcomes.append("temporary left" if any(name.startswith(".") for name in names(root)) else "nothing left")
-        check_content(newest(root))
-    return outcomes
-
-
-def save_for_ever(root: Path) -> None:
-    step = newest(root).step
-    while True:
-        step += 1
-        for content in (2 * step, 2 * step + 1):  # the second takes the place of the first
-            values = {"losses": [0.5] * step, "content": content}
-            save_checkpoint(root, step, tensors(content, width=256), values, keep=2)
-
-
-def forked(work: Callable[[], None]) -> int:
-    child = os.fork()
-    if child == 0:
-        try:
-            work()
-            os._exit(0)
-        finally:
-            traceback.print_exc()
-            os._exit(1)
-    return child
-
-
-def check_content(found: Checkpoint) -> None:
-    weight = found.tensors["weights"]["conv.weight"]
-    written = tensors(found.values["content"], width=len(weight))
-    assert torch.equal(weight, written["weights"]["conv.weight"])
-    assert found.tensors["optimizer"]["conv.step"].item() == found.values["content"]
-    assert len(found.values["losses"]) == found.step
-
-
-if __name__ == "__main__":
-    folder = Path(sys.argv[1])
-    print(json.dumps([kill_at_every_call(folder), kill_at_any_moment(folder)]))

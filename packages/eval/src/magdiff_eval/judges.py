@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from magdiff_curation.clips.masks import Frames
-from magdiff_model.data.subjects import SubjectSettings, subject_inputs
+from magdiff_model.data.subjects import SubjectSettings, clip_pixels, subject_inputs
 
 
 class ClipJudge:
@@ -35,7 +35,7 @@ class ClipJudge:
     @torch.inference_mode()
     def embed_frames(self, frames: Frames) -> NDArray[np.float32]:
         """Return image embeddings [F, D] of frames uint8 [F, H, W, 3]."""
-        pixels = subject_inputs(frames, None, self.settings).clip_pixels
+        pixels = clip_pixels(subject_inputs(frames, None, self.settings).clip_pictures, self.settings)
         embeddings: NDArray[np.float32] = self.image(pixels.to(self.image.device)).image_embeds.cpu().numpy()
         return embeddings
 

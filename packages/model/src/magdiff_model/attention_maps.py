@@ -28,7 +28,7 @@ from magdiff_curation.clips.atomic import write_atomic
 from magdiff_curation.clips.masks import Frames, Image
 from magdiff_model.attention_recording import record_attention, word_weights
 from magdiff_model.checkpoints import load_pipeline
-from magdiff_model.data.subjects import subject_inputs
+from magdiff_model.data.subjects import clip_pixels, subject_inputs
 from magdiff_model.encoding import encode_images, encode_text
 from magdiff_model.generate import Generate
 from magdiff_model.models.apa import ApaMode
@@ -231,7 +231,9 @@ def _check(settings: AttentionMaps, pipeline: MagDiffPipeline, against: MagDiffP
 def _seen(pipeline: MagDiffPipeline, settings: AttentionMaps, shown: Shown) -> tuple[Tensor, Tensor]:
     """Return what the pipeline's cross-attention will see of prompt and subject, from the same parts."""
     unet, device = pipeline.unet, pipeline.device
-    pixels = subject_inputs(shown.frames, shown.masks, pipeline.subject_settings()).clip_pixels[None].to(device)
+    shows = pipeline.subject_settings()
+    pictures = subject_inputs(shown.frames, shown.masks, shows).clip_pictures
+    pixels = clip_pixels(pictures, shows)[None].to(device)
     with torch.no_grad(), autocast(device, settings.sampling.precision, unet.dtype):
         text = encode_text(pipeline.tokenizer, pipeline.text_encoder, [settings.prompt]).to(unet.dtype)
         image = unet.image_tokens(encode_images(pipeline.image_encoder, pixels).to(unet.dtype))

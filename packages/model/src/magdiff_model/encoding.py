@@ -32,7 +32,8 @@ def encode_images(image_encoder: Any, clip_pixels: Tensor) -> Tensor:
 
 def encode_frames(vae: Any, frames: Tensor) -> Tensor:
     """Return latents [B, 4, F, h, w], scaled to unit variance, of frames [B, F, 3, S, S] in [-1, 1]."""
-    latents: Tensor = vae.encode(frames.flatten(0, 1).to(vae.dtype)).latent_dist.mode() * vae.config.scaling_factor
+    parts = frames.flatten(0, 1).to(vae.dtype).split(_AT_ONCE)
+    latents = torch.cat([vae.encode(part).latent_dist.mode() for part in parts]) * vae.config.scaling_factor
     return latents.unflatten(0, frames.shape[:2]).transpose(1, 2)
 
 
@@ -59,15 +60,23 @@ def encode_pyramid(
     for pictures in pyramid:
         # The masked picture goes through the VAE in the same batch, and only where a slot needs it.
         blank = pictures.new_zeros(1 if empty_slots == "masked_image" and not filled.all() else 0, *pictures.shape[1:])
-        parts = [
-            encode_frames(vae, part[None])[0] for part in torch.cat([pictures, blank]).split(_AT_ONCE) if len(part)
-        ]
-        side = pictures.shape[-1] // 2 ** (len(vae.config.block_out_channels) - 1)
-        nothing = pictures.new_zeros(vae.config.latent_channels, 0, side, side, dtype=vae.dtype)
-        encoded = torch.cat([*parts, nothing], dim=1).transpose(0, 1)  # [K or K + 1, 4, h, w]
-        slots = encoded.new_zeros(*filled.shape, *encoded.shape[1:])
-        if len(blank):
-            slots[~filled] = encoded[-1]
-        slots[filled] = encoded[: len(pictures)]
-        latents.append(slots.transpose(1, 2))
+        every = torch.cat([pictures, blank])
+        if len(every):
+            encoded = encode_frames(vae, every[None])[0].transpose(0, 1)  # [K or K + 1, 4, h, w]
+        else:
+            side = pictures.shape[-1] // 2 ** (len(vae.config.block_out_channels) - 1)
+            encoded = pictures.new_zeros(0, vae.config.latent_channels, side, side, dtype=vae.dtype)
+        latents.append(fill_slots(encoded[: len(pictures)], filled, encoded[-1] if len(blank) else None))
     return latents
+
+
+def fill_slots(latents: Tensor, filled: Tensor, blank: Tensor | None) -> Tensor:
+    """Return latents [K, 4, h, w] in the K slots that `filled`, bool [B, F], marks, [B, 4, F, h, w].
+
+    The others hold `blank` [4, h, w], or zeros.
+    """
+    slots = latents.new_zeros(*filled.shape, *latents.shape[1:])
+    if blank is not None:
+        slots[~filled] = blank
+    slots[filled] = latents
+    return slots.transpose(1, 2)

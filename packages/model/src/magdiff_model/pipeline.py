@@ -26,7 +26,8 @@ from torch import Tensor
 
 from magdiff_curation.clips.atomic import write_atomic
 from magdiff_curation.clips.masks import Frames, Masks
-from magdiff_model.data.subjects import SubjectInputs, SubjectSettings, subject_inputs
+from magdiff_model.data.framing import unit
+from magdiff_model.data.subjects import SubjectInputs, SubjectSettings, clip_pixels, subject_inputs
 from magdiff_model.encoding import decode_latents, encode_images, encode_pyramid, encode_text
 from magdiff_model.model_card import model_card
 from magdiff_model.models.apa import Prompt
@@ -247,11 +248,11 @@ class MagDiffPipeline(DiffusionPipeline):  # type: ignore[misc]
         unet, device = self.unet, self._execution_device
         clip_states = pyramid = None
         if unet.config.apa_mode != "text_only":
-            pixels = torch.stack([shown.clip_pixels for shown in inputs]).to(device)
-            clip_states = encode_images(self.image_encoder, pixels).to(unet.dtype)
+            pixels = clip_pixels(torch.stack([shown.clip_pictures for shown in inputs]), self.subject_settings())
+            clip_states = encode_images(self.image_encoder, pixels.to(device)).to(unet.dtype)
         if unet.config.hfa_scales:
             scales = zip(*(shown.pyramid for shown in inputs), strict=True)
-            pictures = [torch.cat(scale).to(device) for scale in scales]
+            pictures = [unit(torch.cat(scale).to(device)) for scale in scales]
             latents = encode_pyramid(self.vae, pictures, filled.to(device), self.config.empty_slots)
             pyramid = [scale.to(unet.dtype) for scale in latents]
         condition: Condition = unet.condition(text, clip_states, pyramid, self.latent_size()[1:])
@@ -298,4 +299,4 @@ class MagDiffPipeline(DiffusionPipeline):  # type: ignore[misc]
 
 def _blank(shown: SubjectInputs) -> SubjectInputs:
     """Return the inputs of a subject that nothing is shown of."""
-    return SubjectInputs(tuple(scale[:0] for scale in shown.pyramid), torch.zeros_like(shown.clip_pixels[:1]))
+    return SubjectInputs(tuple(scale[:0] for scale in shown.pyramid), torch.zeros_like(shown.clip_pictures[:1]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 
 from magdiff_model.config import parse
+from magdiff_model.data.dead_readers import reader_death
 from magdiff_model.training.loop import train
 from magdiff_model.training.settings import TrainSettings
 
@@ -18,6 +19,11 @@ def main() -> None:
         train(parse(TrainSettings, sys.argv[1:], "python -m magdiff_model.train"))
     except (ValueError, OSError) as error:
         sys.exit(f"train: {error}")
+    except RuntimeError as error:
+        death = reader_death(error)
+        if death is None:
+            raise
+        sys.exit(f"train: {death}")
 
 
 if __name__ == "__main__":

@@ -135,13 +135,13 @@ def _frames(container: av.container.InputContainer, numbers: Sequence[int]) -> F
     stream.codec_context.thread_count = 1
     if numbers[0]:
         container.seek(int(numbers[0] * step), stream=stream)
-    wanted, images = frozenset(numbers), list[Image]()
+    wanted, images, per_tick = frozenset(numbers), list[Image](), float(1 / step)
     # One converter, one thread: a new one for every frame, with its own threads, took 14 times as long under load.
     converter = VideoReformatter()
     try:
         for frame in container.decode(stream):
             assert frame.pts is not None, "mp4 frames carry timestamps"
-            number = round(frame.pts / step)
+            number = round(frame.pts * per_tick)
             if number in wanted:
                 image = converter.reformat(frame, format="rgb24", threads=1)
                 images.append(np.asarray(image.to_ndarray(), np.uint8))

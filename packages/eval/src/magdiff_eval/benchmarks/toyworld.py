@@ -26,7 +26,7 @@ from magdiff_eval.items import Item, Row, Task
 from magdiff_eval.judges import ClipJudge
 from magdiff_eval.metrics.clip import frame_consistency
 from magdiff_eval.metrics.regions import error_inside, mean_colour_error
-from magdiff_model.data.framing import framed_frames, framed_masks
+from magdiff_model.data.framing import framed_frames, framed_masks, unit
 from magdiff_model.encoding import decode_latents, encode_frames
 
 SOURCE_PX = 128
@@ -87,8 +87,8 @@ class Toyworld:
             "frame_consistency": frame_consistency(self.clip.embed_frames(video)),
         }
         if task == "edit":
-            small = np.round((framed_frames(source, video.shape[1]).permute(0, 2, 3, 1).numpy() + 1) * 127.5)
-            truth, inside = small.astype(np.uint8), framed_masks(masks, video.shape[1])[:, 0].numpy() > 0
+            side = video.shape[1]
+            truth, inside = framed_frames(source, side).numpy(), framed_masks(masks, side).numpy()
             row["subject_error"] = error_inside(video, truth, inside)
             row["round_trip_error"] = error_inside(self._round_trip(truth), truth, inside)
             row["mean_colour_error"] = mean_colour_error(truth, inside)
@@ -104,7 +104,7 @@ class Toyworld:
     @torch.inference_mode()
     def _round_trip(self, frames: Frames) -> Frames:
         vae = self.pipeline.vae
-        pixels = framed_frames(frames, frames.shape[1])[None].to(vae.device)
+        pixels = unit(torch.from_numpy(frames)[None].to(vae.device))
         decoded = decode_latents(vae, encode_frames(vae, pixels))[0]
         return ((decoded + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 

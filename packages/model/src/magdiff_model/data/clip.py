@@ -8,8 +8,9 @@ knows what such videos are, and they are decoded in this process: `data.trusted_
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,8 @@ from magdiff_model.data.subjects import visible
 if TYPE_CHECKING:
     from magdiff_model.data.samples import DataSettings
 
+_OUT_OF_SIGHT = "its subject is outside the middle square wherever a sample can start"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Taken:
@@ -37,88 +40,143 @@ class Taken:
     frames: Frames
     """uint8 [F, H, W, 3]; with a random crop square."""
     masks: Masks | None
-    """bool [F, H, W]; None: the whole frame is the subject."""
+    """bool [F, H, W], or only the first frame's where no other is needed; None: whole frames are the subject."""
 
 
-def take(reader: ShardReader, key: str, settings: DataSettings, size_px: int, rng: np.random.Generator) -> Taken:
-    """Return what a sample takes of one clip: its caption, and the frames and masks of a random window.
+class OpenClip:
+    """A clip of a shard: its caption, where a sample may start, and the frames and masks of one that does.
+
+    Whatever is wrong with it is a ValueError that names the clip and its shard.
 
     Raises:
-        ValueError: the clip is damaged, too short, or shows its subject nowhere; the message names it and its shard.
+        ValueError: it is damaged, or has fewer frames than a sample.
         PermissionError: its video is of unknown origin, and `trusted_videos` is not set.
     """
-    members = reader.members(key)
-    if set(members) != set(MEMBERS) and not settings.trusted_videos:
-        raise PermissionError(
-            f"{reader.path}: sample {key} has {', '.join(sorted(members))}, so curation did not make it, and its "
-            "video is of unknown origin: curate the shards' videos first (pipelines/curate.py), or, where you know "
-            "where they come from, set data.trusted_videos"
-        )
-    try:
-        caption = _caption(members, settings.caption)
-        video, rles = _video(members), _rles(members)
-        num_frames = probe(video).num_frames if rles is None else len(rles)
-        num_starts, _ = starts_and_stride(num_frames, settings.num_frames, settings.frame_stride)
-        shown = np.zeros(num_frames, bool)  # of the rest nobody asks
-        shown[:num_starts] = [rles is None or in_sight(rles[start], size_px) for start in range(num_starts)]
-        chosen = window(shown, settings.num_frames, settings.frame_stride, rng, settings.window_starts)
-        frames = decode_some(video, chosen.tolist())
-        masks = None if rles is None else np.stack([decode_rle(rles[number]) for number in chosen.tolist()])
-        if masks is not None and masks.shape != frames.shape[:3]:
-            raise ValueError(f"its masks {masks.shape} do not fit its frames {frames.shape}")
-    except ValueError as error:
-        raise ValueError(f"{reader.path}, clip {key}: {error}") from error
-    if settings.crop == "random":
-        place = random_square(frames, masks, size_px, rng)
-        frames, masks = square(frames, place), None if masks is None else square(masks, place)
-    return Taken(key=key, caption=caption, numbers=chosen, frames=frames, masks=masks)
+
+    def __init__(self, reader: ShardReader, key: str, settings: DataSettings, size_px: int) -> None:
+        self.key, self.settings, self.size_px = key, settings, size_px
+        self._named = f"{reader.path}, clip {key}"
+        members = reader.members(key)
+        if set(members) != set(MEMBERS) and not settings.trusted_videos:
+            raise PermissionError(
+                f"{reader.path}: sample {key} has {', '.join(sorted(members))}, so curation did not make it, and its "
+                "video is of unknown origin: curate the shards' videos first (pipelines/curate.py), or, where you know "
+                "where they come from, set data.trusted_videos"
+            )
+        with self._naming():
+            self.caption = _caption(members, settings.caption)
+            self._video, self._rles = _video(members), _rles(members)
+            self.starts = starts_of(self._video, self._rles, settings, size_px)
+
+    def few_starts(self) -> NDArray[np.int64]:
+        """Return the frames that samples start at where `window_starts` says how many, int64 [N].
+
+        Raises:
+            ValueError: nowhere does the subject show.
+        """
+        with self._naming():
+            return self.starts.shown(self.settings.window_starts)
+
+    def draw(self, rng: np.random.Generator) -> Taken:
+        """Return a random sample of the clip.
+
+        Raises:
+            ValueError: nowhere does the subject show, or the video is damaged.
+        """
+        with self._naming():
+            numbers = window(self.starts, self.settings, rng)
+        taken = self.take(numbers)
+        if self.settings.crop == "middle":
+            return taken
+        place = random_square(taken.frames, taken.masks, self.size_px, rng)
+        masks = None if taken.masks is None else square(taken.masks, place)
+        return replace(taken, frames=square(taken.frames, place), masks=masks)
+
+    def take(self, numbers: NDArray[np.int64]) -> Taken:
+        """Return the frames with these numbers, and their masks.
+
+        Raises:
+            ValueError: the video or a mask is damaged.
+        """
+        with self._naming():
+            frames, masks = decode_some(self._video, numbers.tolist()), None
+            if self._rles is not None:
+                masked = numbers if self.settings.frame_masks or self.settings.multi_slot else numbers[:1]
+                masks = np.stack([decode_rle(self._rles[number]) for number in masked.tolist()])
+                if masks.shape[1:] != frames.shape[1:3]:
+                    raise ValueError(f"its masks {masks.shape} do not fit its frames {frames.shape}")
+        return Taken(key=self.key, caption=self.caption, numbers=numbers, frames=frames, masks=masks)
+
+    @contextmanager
+    def _naming(self) -> Iterator[None]:
+        try:
+            yield
+        except ValueError as error:
+            raise ValueError(f"{self._named}: {error}") from error
 
 
-def window(
-    in_sight: NDArray[np.bool_], wanted: int, stride: int, rng: np.random.Generator, num_starts: int = 0
-) -> NDArray[np.int64]:
-    """Return which frames of a clip a sample takes, int64 [wanted], evenly spaced, from a random start on.
+@dataclass(frozen=True)
+class Starts:
+    """Where in a clip a sample may start."""
+
+    count: int
+    """Before this frame."""
+    stride: int
+    """Frames from one taken to the next; less than asked for where the clip is too short for it."""
+    shows: Callable[[int], bool]
+    """Frame -> whether its subject is within the framing: the first frame taken has to show it."""
+
+    def shown(self, most: int) -> NDArray[np.int64]:
+        """Return those that show the subject, int64 [N]: all, or `most` spread evenly over them.
+
+        Raises:
+            ValueError: none does.
+        """
+        starts = np.flatnonzero([self.shows(start) for start in range(self.count)])
+        if not len(starts):
+            raise ValueError(_OUT_OF_SIGHT)
+        if 0 < most < len(starts):
+            starts = starts[((np.arange(most) + 0.5) * len(starts) / most).astype(int)]
+        return starts
+
+    def draw(self, rng: np.random.Generator) -> int:
+        """Return one of those that show the subject, each as likely; it looks at few of the others.
+
+        Raises:
+            ValueError: none does.
+        """
+        for start in rng.permutation(self.count).tolist():
+            if self.shows(start):
+                return int(start)
+        raise ValueError(_OUT_OF_SIGHT)
+
+
+def starts_of(
+    video: bytes, rles: Sequence[Mapping[str, object]] | None, settings: DataSettings, size_px: int
+) -> Starts:
+    """Return where in a clip a sample may start.
 
     Raises:
-        ValueError: see `possible_starts`.
+        ValueError: the clip has fewer frames than a sample.
     """
-    starts, stride = possible_starts(in_sight, wanted, stride, num_starts)
-    return int(rng.choice(starts)) + stride * np.arange(wanted)
-
-
-def possible_starts(
-    in_sight: NDArray[np.bool_], wanted: int, stride: int, num_starts: int = 0
-) -> tuple[NDArray[np.int64], int]:
-    """Return the frames of a clip that a sample may start at, int64 [N], and the frames from one taken to the next.
-
-    Args:
-        in_sight: where the subject is within the framing, bool [F]; the first frame taken is one of these.
-        wanted: how many frames.
-        stride: frames from one to the next; less where the clip is too short for it.
-        num_starts: at most so many, spread evenly over those that there are; 0: all of them.
-
-    Raises:
-        ValueError: the clip has fewer frames than are wanted, or no start shows the subject.
-    """
-    num_starts_by_length, stride = starts_and_stride(len(in_sight), wanted, stride)
-    starts = np.flatnonzero(in_sight[:num_starts_by_length])
-    if not len(starts):
-        raise ValueError("its subject is outside the middle square wherever a sample can start")
-    if 0 < num_starts < len(starts):
-        starts = starts[((np.arange(num_starts) + 0.5) * len(starts) / num_starts).astype(int)]
-    return starts, stride
-
-
-def starts_and_stride(num_frames: int, wanted: int, stride: int) -> tuple[int, int]:
-    """Return how many of a clip's first frames a sample may start at, by its length alone, and its stride there.
-
-    Raises:
-        ValueError: the clip has fewer frames than are wanted.
-    """
+    num_frames, wanted = probe(video).num_frames if rles is None else len(rles), settings.num_frames
     if num_frames < wanted:
         raise ValueError(f"it has {num_frames} frames, training takes {wanted}: curate with limits.min_frames")
-    stride = sample_stride(num_frames, wanted, stride)
-    return num_frames - stride * (wanted - 1), stride
+    stride = sample_stride(num_frames, wanted, settings.frame_stride)
+    return Starts(
+        num_frames - stride * (wanted - 1), stride, lambda start: rles is None or in_sight(rles[start], size_px)
+    )
+
+
+def window(starts: Starts, settings: DataSettings, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return which frames of a clip a sample takes, int64 [F], evenly spaced, from a random start on.
+
+    Raises:
+        ValueError: no start shows the subject.
+    """
+    few = settings.window_starts
+    start = int(rng.choice(starts.shown(few))) if few else starts.draw(rng)
+    return start + starts.stride * np.arange(settings.num_frames)
 
 
 def in_sight(rle: Mapping[str, object], size_px: int) -> bool:

@@ -9,41 +9,19 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import time
 import traceback
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Generator, Iterator
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from magdiff_model.data.batch import Batch, LatentBatch, collate
+from magdiff_model.data.dead_readers import reader_death
 from magdiff_model.data.order import rank_numbers
 
-
-@dataclass(frozen=True)
-class Batch:
-    """B samples; K subject pictures lie in the B x F slots that `filled` marks, in its order."""
-
-    keys: list[str]
-    captions: list[str]
-    """Dropped ones are empty."""
-    frames: Tensor
-    """float32 [B, F, 3, S, S] in [-1, 1]."""
-    filled: Tensor
-    """bool [B, F]."""
-    pyramid: tuple[Tensor, ...]
-    """float32 [K, 3, s_i, s_i]."""
-    clip_pixels: Tensor
-    """The first frame's subject for APA, float32 [B, 1, 3, c, c]; with `multi_slot` one a frame, [B, F, 3, c, c]."""
-    noise: Tensor
-    """float32 [B, 4, F, h, w]."""
-    timesteps: Tensor
-    """int64 [B]."""
-    masks: Tensor | None = None
-    """With `frame_masks` the subject in every frame, 0 or 1, float32 [B, F, 1, S, S]."""
-    skipped: list[str] = field(default_factory=list)
-    """Damaged samples that others stand for, each "key: reason"."""
+AnyBatch = Batch | LatentBatch
 
 
 class Samples(Protocol):
@@ -55,7 +33,7 @@ class Samples(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, number: int) -> Batch: ...
+    def __getitem__(self, number: int) -> AnyBatch: ...
 
 
 def batches(
@@ -67,7 +45,7 @@ def batches(
     rank: int = 0,
     num_ranks: int = 1,
     accumulate: int = 1,
-) -> Generator[Batch, None, None]:
+) -> Generator[AnyBatch, None, None]:
     """Yield a rank's micro-batches of steps `first_step` to `last_step` (exclusive), `accumulate` a step.
 
     They are the same for any number of workers, each of which decodes on one thread. Whoever stops early waits, when
@@ -78,7 +56,7 @@ def batches(
         OSError: a worker died.
     """
     sampler = _Numbers(samples, batch_size, first_step, last_step, rank, num_ranks, accumulate)
-    loader: DataLoader[Batch | Exception] = DataLoader(
+    loader: DataLoader[AnyBatch | Exception] = DataLoader(
         _MicroBatches(samples),
         sampler=sampler,
         batch_size=None,
@@ -87,11 +65,6 @@ def batches(
         multiprocessing_context=_context(workers),
     )
     return _raised(loader, sampler)
-
-
-def collate(parts: Sequence[Batch]) -> Batch:
-    """Return batches joined to one."""
-    return Batch(**{entry.name: _joined([getattr(part, entry.name) for part in parts]) for entry in fields(Batch)})
 
 
 class _Numbers(Sampler[list[int]]):
@@ -114,32 +87,34 @@ class _Numbers(Sampler[list[int]]):
             yield from rank_numbers(step, *self.chosen)
 
 
-class _MicroBatches(Dataset["Batch | Exception"]):
+class _MicroBatches(Dataset["AnyBatch | Exception"]):
     def __init__(self, samples: Samples) -> None:
         self.samples = samples
 
-    def __getitem__(self, numbers: list[int]) -> Batch | Exception:
+    def __getitem__(self, numbers: list[int]) -> AnyBatch | Exception:
         try:
-            return collate([self.samples[number] for number in numbers])
+            parts: list[Any] = [self.samples[number] for number in numbers]
+            joined: AnyBatch = collate(parts)
+            return joined
         except (ValueError, OSError) as error:
             error.add_note(traceback.format_exc())  # the message stays one for the user
             return error
 
 
-def _raised(loader: DataLoader[Batch | Exception], sampler: _Numbers) -> Generator[Batch, None, None]:
+def _raised(loader: DataLoader[AnyBatch | Exception], sampler: _Numbers) -> Generator[AnyBatch, None, None]:
     items = iter(loader)
     try:
         for item in items:
             if isinstance(item, Exception):
                 raise item
             yield item
+    except ConnectionError as error:  # one died while it handed something over
+        raise _cause_of(error) from error
     except RuntimeError as error:
-        if not str(error).startswith("DataLoader worker (pid"):
+        death = reader_death(error)
+        if death is None:
             raise
-        raise ChildProcessError(
-            f"a process that reads clips died ({str(error).rstrip('. ')}), perhaps for want of memory: run again with "
-            "fewer workers or smaller micro-batches; that goes on from the last checkpoint"
-        ) from error
+        raise death from error
     except (GeneratorExit, ValueError, OSError):
         # Workers that are told to end while they hand over a batch abort, loudly: let them hand over what is due.
         sampler.stopped = True
@@ -148,13 +123,13 @@ def _raised(loader: DataLoader[Batch | Exception], sampler: _Numbers) -> Generat
         raise
 
 
-def _joined(values: list[Any]) -> Any:
-    first = values[0]
-    if isinstance(first, list):
-        return [entry for value in values for entry in value]
-    if isinstance(first, tuple):
-        return tuple(torch.cat(scale) for scale in zip(*values, strict=True))
-    return None if first is None else torch.cat(values)
+def _cause_of(error: ConnectionError) -> OSError:
+    """Return torch's word that a reader died, which interrupts whatever runs; the error itself, where none comes."""
+    try:
+        time.sleep(2)
+    except RuntimeError as word:
+        return reader_death(word) or error
+    return error
 
 
 def _context(workers: int) -> str | None:

@@ -19,15 +19,16 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from magdiff_curation.clips.index import ShardIndex, load_indexes
 from magdiff_curation.clips.location import is_remote
 from magdiff_curation.clips.shards import ShardReader
+from magdiff_model.data.batch import Batch
 from magdiff_model.data.cache import default_cache
-from magdiff_model.data.clip import Taken, take
+from magdiff_model.data.clip import OpenClip
 from magdiff_model.data.framing import framed_frames, framed_masks
-from magdiff_model.data.loader import Batch
 from magdiff_model.data.order import epoch_order, sample_at, sample_generator
 from magdiff_model.data.subjects import SubjectSettings, subject_inputs, visible
 
@@ -101,11 +102,11 @@ class ClipSamples(Dataset[Batch]):
         self.settings, self.subject = settings, subject
         self.latent_size, self.num_timesteps = latent_size, num_timesteps
         copies = default_cache(settings.cache_gigabytes).open
+        indexes = load_indexes(shards)
         self.readers = [
             ShardReader(path, index, copies if is_remote(path) else None)
-            for path, index in zip(shards, load_indexes(shards), strict=True)
+            for path, index in self.read_from(list(zip(shards, indexes, strict=True)))
         ]
-        indexes = [reader.index for reader in self.readers]
         chosen = _held_out(indexes, settings.held_out_clips) == held_out
         sizes = [len(index.samples) for index in indexes]
         self._shard = np.repeat(np.arange(len(sizes)), sizes)[chosen]
@@ -136,13 +137,15 @@ class ClipSamples(Dataset[Batch]):
             reader, key = self._clip(epoch, (position + len(skipped) * self.node_groups) % len(self))
             rng = sample_generator(self.settings.seed, epoch, position)
             try:
-                taken = take(reader, key, self.settings, self.subject.size_px, rng)
-                break
+                return self.sample(reader, key, rng, skipped)
             except ValueError as error:  # a ShardError too
                 if len(skipped) >= self.settings.max_skipped:
                     raise
                 skipped.append(f"{key}: {error}")
-        return self._batch(taken, rng, skipped)
+
+    def read_from(self, shards: list[tuple[Path, ShardIndex]]) -> list[tuple[Path, ShardIndex]]:
+        """Return the tars that samples are read from, one for each of these, with their indexes: here the same."""
+        return shards
 
     def _clip(self, epoch: int, position: int) -> tuple[ShardReader, str]:
         settings = self.settings
@@ -151,31 +154,61 @@ class ClipSamples(Dataset[Batch]):
         reader = self.readers[self._shard[clip]]
         return reader, reader.index.samples[self._entry[clip]].key
 
-    def _batch(self, taken: Taken, rng: np.random.Generator, skipped: list[str]) -> Batch:
-        settings, frames, masks = self.settings, taken.frames, taken.masks
-        size_px = self.subject.size_px
-        every_slot = rng.uniform() < settings.multi_slot and (masks is None or bool(visible(masks, size_px).all()))
+    def sample(self, reader: ShardReader, key: str, rng: np.random.Generator, skipped: list[str]) -> Batch:
+        """Return a batch of one clip.
+
+        Raises:
+            ValueError: it is damaged, too short, or shows its subject nowhere.
+        """
+        settings = self.settings
+        taken = OpenClip(reader, key, settings, self.subject.size_px).draw(rng)
+        frames, masks = taken.frames, taken.masks
+        drawn = self.draw(rng)
+        every_slot = drawn.every_slot and (masks is None or bool(visible(masks, self.subject.size_px).all()))
         shown = slice(None) if every_slot else slice(1)
         subject = subject_inputs(frames[shown], None if masks is None else masks[shown], self.subject)
         slots = settings.num_frames if settings.multi_slot else 1  # one shape for the whole batch
-        filled = torch.zeros(1, settings.num_frames, dtype=torch.bool)
-        filled[0, shown] = True
-        dropped = rng.uniform() < settings.prompt_drop
-        channels, height, width = self.latent_size
-        noise = rng.standard_normal((1, channels, settings.num_frames, height, width), dtype=np.float32)
         whole = np.ones(frames.shape[:3], bool) if masks is None else masks
         return Batch(
             keys=[taken.key],
-            captions=["" if dropped else taken.caption],
-            frames=framed_frames(frames, size_px)[None],
-            filled=filled,
+            captions=["" if drawn.dropped else taken.caption],
+            frames=framed_frames(frames, self.subject.size_px)[None],
+            filled=filled_slots(settings.num_frames, every_slot),
             pyramid=subject.pyramid,
-            clip_pixels=subject.clip_pixels.expand(slots, -1, -1, -1)[None],
-            noise=torch.from_numpy(noise),
-            timesteps=torch.tensor([int(rng.integers(self.num_timesteps))]),
-            masks=framed_masks(whole, size_px)[None] if settings.frame_masks else None,
+            clip_pictures=subject.clip_pictures.expand(slots, -1, -1, -1)[None],
+            noise=drawn.noise,
+            timesteps=drawn.timesteps,
+            masks=framed_masks(whole, self.subject.size_px)[None] if settings.frame_masks else None,
             skipped=skipped,
         )
+
+    def draw(self, rng: np.random.Generator) -> Drawn:
+        """Return what of a sample is random beside its frames."""
+        every_slot = rng.uniform() < self.settings.multi_slot
+        dropped = rng.uniform() < self.settings.prompt_drop
+        channels, height, width = self.latent_size
+        noise = rng.standard_normal((1, channels, self.settings.num_frames, height, width), dtype=np.float32)
+        timesteps = torch.tensor([int(rng.integers(self.num_timesteps))])
+        return Drawn(every_slot=every_slot, dropped=dropped, noise=torch.from_numpy(noise), timesteps=timesteps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """What of a sample is random beside its frames."""
+
+    every_slot: bool
+    """Each slot is to show its own frame's subject, where all frames show one."""
+    dropped: bool
+    """The prompt is."""
+    noise: Tensor
+    """float32 [1, 4, F, h, w]."""
+    timesteps: Tensor
+    """int64 [1]."""
+
+
+def filled_slots(num_frames: int, every_slot: bool) -> Tensor:
+    """Return which slots show a subject, bool [1, F]: the first, or all."""
+    return (torch.arange(num_frames) < (num_frames if every_slot else 1))[None]
 
 
 def _held_out(indexes: Sequence[ShardIndex], num_clips: int) -> NDArray[np.bool_]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from magdiff_curation.clips.masks import Frames, Masks
-from magdiff_model.data.framing import framed_masks, middle_pixels, resized
+from magdiff_model.data.framing import framed_masks, is_inside, middle_pixels, resized, unit
 
 SubjectViews = Literal["resized", "cropped"]
 
@@ -48,17 +48,18 @@ class SubjectSettings:
 
 @dataclass(frozen=True)
 class SubjectInputs:
-    """The subject of S frames (1 for generation, F for editing)."""
+    """The subject of S frames (1 for generation, F for editing): bytes, with the mask as the fourth channel."""
 
     pyramid: tuple[Tensor, ...]
-    """HFA's pictures, one tensor a scale, float32 [S, 3, s_i, s_i] in [-1, 1]."""
-    clip_pixels: Tensor
-    """CLIP's pictures, normalised, float32 [S, 3, c, c]."""
+    """HFA's pictures, one tensor a scale, uint8 [S, s_i, s_i, 4]: `framing.unit` gives what the VAE takes."""
+    clip_pictures: Tensor
+    """CLIP's pictures, uint8 [S, c, c, 4]: `clip_pixels` gives what CLIP takes."""
 
 
 def visible(masks: Masks, size_px: int) -> NDArray[np.bool_]:
     """Return in which frames the masks bool [F, H, W] leave something of the subject within the framing, bool [F]."""
-    return _any(framed_masks(masks, size_px))
+    shown: NDArray[np.bool_] = framed_masks(masks, size_px).flatten(1).any(dim=1).numpy()
+    return shown
 
 
 def subject_inputs(frames: Frames, masks: Masks | None, settings: SubjectSettings) -> SubjectInputs:
@@ -71,35 +72,33 @@ def subject_inputs(frames: Frames, masks: Masks | None, settings: SubjectSetting
         raise ValueError(f"masks {masks.shape} do not fit frames {frames.shape}: one mask per frame, of its size")
     if not settings.masked:
         masks = None
-    pixels = middle_pixels(frames)
-    inside = None if masks is None else functools.cache(functools.partial(framed_masks, masks))
-    hidden = [] if inside is None else np.flatnonzero(~_any(inside(settings.size_px))).tolist()
-    if hidden:
+    pixels = middle_pixels(frames, np.ones(frames.shape[:3], bool) if masks is None else masks)
+    view = functools.cache(functools.partial(resized, pixels))
+    hidden = ~is_inside(view(settings.size_px)[..., 3]).flatten(1).any(dim=1)
+    if hidden.any():
         raise ValueError(
-            f"frames {hidden} have an empty mask in the middle square: give masks that cover a subject there, or none"
+            f"frames {hidden.nonzero().flatten().tolist()} have an empty mask in the middle square: give masks that "
+            "cover a subject there, or none"
         )
-
-    def alone(size_px: int) -> Tensor:
-        framed = resized(pixels, size_px)
-        return framed if inside is None else framed * inside(size_px)
-
-    clip_pixels = resized(pixels, settings.clip_size_px) / 2 + 0.5
-    mean, std = (torch.tensor(values)[:, None, None] for values in (settings.clip_mean, settings.clip_std))
-    clip_pixels = (clip_pixels - mean) / std
-    if inside is not None:
-        clip_pixels = clip_pixels * inside(settings.clip_size_px)
     sizes = settings.sizes_px()
     if settings.views == "cropped" and sizes:
-        largest = alone(max(sizes))
-        return SubjectInputs(tuple(_middle(largest, size) for size in sizes), clip_pixels)
-    return SubjectInputs(tuple(alone(size) for size in sizes), clip_pixels)
+        pyramid = tuple(_middle(view(max(sizes)), size) for size in sizes)
+    else:
+        pyramid = tuple(map(view, sizes))
+    return SubjectInputs(pyramid, view(settings.clip_size_px))
 
 
-def _any(masks: Tensor) -> NDArray[np.bool_]:
-    shown: NDArray[np.bool_] = masks.flatten(1).any(dim=1).numpy()
-    return shown
+def clip_pixels(pictures: Tensor, settings: SubjectSettings) -> Tensor:
+    """Return pictures of subjects uint8 [..., c, c, 4] as CLIP takes them, normalised, float32 [..., 3, c, c].
+
+    What is outside of the subject is 0, CLIP's mean.
+    """
+    per_channel = (settings.clip_mean, settings.clip_std)
+    mean, std = (torch.tensor(values, device=pictures.device)[:, None, None] for values in per_channel)
+    pixels = (unit(pictures[..., :3]) / 2 + 0.5).sub_(mean).div_(std)
+    return pixels.mul_(is_inside(pictures[..., 3])[..., None, :, :])
 
 
 def _middle(pictures: Tensor, size_px: int) -> Tensor:
-    start = (pictures.shape[-1] - size_px) // 2
-    return pictures[..., start : start + size_px, start : start + size_px]
+    start = (pictures.shape[1] - size_px) // 2
+    return pictures[:, start : start + size_px, start : start + size_px]

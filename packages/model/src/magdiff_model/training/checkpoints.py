@@ -1,22 +1,18 @@
 """One folder a step: written whole, hashed, rotated; the newest whose every byte is as written is found again.
 
-A folder holds a safetensors file for each part, `state.json`, and `manifest.json` with the size and SHA-256 of the
-others and its own. It is written under a hidden name, flushed, and renamed: what has its name is complete. One of the
-same step is first renamed to `.<name>.<random>.replaced`, which counts too until it is removed, so there always is one.
-A root has one writer at a time (rank 0 of one run), and any number of readers.
+A folder holds a safetensors file for each part, `state.json`, and a manifest (`manifest.py`) that says whether they are
+valid. It is written under a hidden name, flushed, and renamed: what has its name is complete. One of the same step is
+first renamed to `.<name>.<random>.replaced`, which counts too until it is removed, so there always is one. A root has
+one writer at a time (rank 0 of one run), and any number of readers.
 
-Saving reads back what it wrote for the hashes, and `keep - 1` earlier checkpoints before it deletes one, since one that
-has rotted does not count. Finding reads a checkpoint once; its tensors are then private mappings of the files, which
-take memory as they are used.
+Saving reads back what it wrote for the hashes, and, before it deletes one, those of the `keep` newest that this process
+has neither written nor read, since one that is damaged does not count. Finding reads a checkpoint once; its tensors are
+then private mappings of the files, which take memory as they are used.
 """
 
 from __future__ import annotations
 
 import errno
-import hashlib
-import json
-import math
-import os
 import re
 import shutil
 import uuid
@@ -30,9 +26,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from magdiff_curation.clips.atomic import TEMPORARY_SUFFIX, canonical_json, sha256_hex, sha256_of_file
+from magdiff_curation.clips.atomic import TEMPORARY_SUFFIX
+from magdiff_model.training import manifest
+from magdiff_model.training.plain_values import from_json, to_json
 
-MANIFEST = "manifest.json"
 STATE = "state.json"
 PART_SUFFIX = ".safetensors"
 REPLACED_SUFFIX = ".replaced"
@@ -68,7 +65,7 @@ def save_checkpoint(
     """
     if keep < 1:
         raise ValueError(f"{keep} checkpoints cannot be kept: 1 is the least")
-    state = _encode(values)
+    state = to_json(values)
     num_bytes = len(state) + sum(value.nbytes for named in tensors.values() for value in named.values())
     root.mkdir(parents=True, exist_ok=True)
     _clear(root)
@@ -79,6 +76,7 @@ def save_checkpoint(
             temporary.mkdir()
             _write(temporary, step, tensors, state)
             _put_in_place(temporary, folder, step)
+            manifest.note_written(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     _rotate(root, folder, keep)
@@ -96,13 +94,13 @@ def newest_checkpoint(root: Path, say: Callable[[str], None] = print) -> Checkpo
     found = _complete(root)
     for step, folder in found:
         try:
-            files = _verify(folder, step)
+            files = manifest.check(folder, step)
         except ValueError as defect:
             say(f"passed over {folder}: {defect}")
             continue
         parts = [name.removesuffix(PART_SUFFIX) for name in files if name.endswith(PART_SUFFIX)]
         tensors = {part: load_file(folder / f"{part}{PART_SUFFIX}") for part in parts}
-        return Checkpoint(folder, step, tensors, _decode((folder / STATE).read_bytes()))
+        return Checkpoint(folder, step, tensors, from_json((folder / STATE).read_bytes()))
     if found:
         names = ", ".join(str(folder) for _, folder in found)
         raise ValueError(
@@ -128,28 +126,26 @@ def check_room(root: Path, num_bytes: int) -> None:
 def _write(folder: Path, step: int, tensors: Mapping[str, Mapping[str, Tensor]], state: bytes) -> None:
     """Write a checkpoint's files, the manifest last, and see them onto the disk."""
     (folder / STATE).write_bytes(state)
-    files = {STATE: _flush_and_hash(folder / STATE)}
+    files = {STATE: manifest.flush_and_hash(folder / STATE)}
     for part, named in tensors.items():
         path = folder / f"{part}{PART_SUFFIX}"
         save_file(_apart(named), path, metadata={"format": "pt"})
         shutil.copymode(folder / STATE, path)  # safetensors writes files that only their owner may read
-        files[path.name] = _flush_and_hash(path)
-    (folder / MANIFEST).write_bytes(_manifest({"files": files, "step": step}))
-    _flush(folder / MANIFEST)
-    _flush(folder)
+        files[path.name] = manifest.flush_and_hash(path)
+    manifest.write(folder, step, files)
 
 
 def _put_in_place(temporary: Path, folder: Path, step: int) -> None:
     if not folder.exists():
         temporary.rename(folder)
-        _flush(folder.parent)
+        manifest.flush(folder.parent)
         return
-    if _is_valid(folder, step) and (folder / MANIFEST).read_bytes() == (temporary / MANIFEST).read_bytes():
+    if manifest.still_valid(folder, step) and manifest.same(folder, temporary):
         return
     replaced = _hidden(folder, REPLACED_SUFFIX)
     folder.rename(replaced)
     temporary.rename(folder)
-    _flush(folder.parent)
+    manifest.flush(folder.parent)
     _discard(replaced)
 
 
@@ -164,7 +160,7 @@ def _rotate(root: Path, written: Path, keep: int) -> None:
             num_valid += 1
         elif num_valid >= keep:
             _discard(folder)
-        elif _is_valid(folder, step):
+        elif manifest.still_valid(folder, step):
             num_valid += 1
 
 
@@ -187,102 +183,6 @@ def _complete(root: Path) -> list[tuple[int, Path]]:
     found = [(match, path) for path in root.iterdir() if (match := _COMPLETE.fullmatch(path.name))]
     ordered = sorted((int(match[1] or match[2]), match[1] is not None, path) for match, path in found)
     return [(step, path) for step, _, path in reversed(ordered)]
-
-
-def _is_valid(folder: Path, step: int) -> bool:
-    try:
-        _verify(folder, step)
-    except ValueError:
-        return False
-    return True
-
-
-def _verify(folder: Path, step: int) -> list[str]:
-    """Return the names of a checkpoint's files once every byte is found as it was written; sizes before hashes.
-
-    Raises:
-        ValueError: the first file that is not, and what is wrong with it.
-    """
-    with _named(MANIFEST):
-        raw = (folder / MANIFEST).read_bytes()
-    content = _manifest_content(raw)
-    if content is None:
-        raise ValueError(f"{MANIFEST}: unreadable, its {len(raw)} bytes are not those that were written")
-    if content["step"] != step:
-        raise ValueError(f"{MANIFEST}: of step {content['step']}")
-    files: dict[str, dict[str, Any]] = content["files"]
-    for name, written in files.items():
-        with _named(name):
-            size = (folder / name).stat().st_size
-        if size != written["bytes"]:
-            change = "truncated" if size < written["bytes"] else "grown"
-            raise ValueError(f"{name}: {change} to {size} of {written['bytes']} bytes")
-    for name, written in files.items():
-        with _named(name):
-            found = sha256_of_file(folder / name)
-        if found != written["sha256"]:
-            raise ValueError(f"{name}: sha256 differs, {found[:12]} instead of {written['sha256'][:12]}")
-    return list(files)
-
-
-@contextmanager
-def _named(name: str) -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise ValueError(f"{name}: missing") from error
-    except OSError as error:
-        raise ValueError(f"{name}: cannot be read, {error.strerror}") from error
-
-
-def _manifest(content: dict[str, Any]) -> bytes:
-    return canonical_json({**content, "sha256": sha256_hex(canonical_json(content))})
-
-
-def _manifest_content(raw: bytes) -> dict[str, Any] | None:
-    """Return what a manifest says; None unless it is, byte for byte, what `_manifest` makes of that."""
-    try:
-        content = json.loads(raw)
-        if not isinstance(content, dict):
-            return None
-        content.pop("sha256", None)
-        return content if raw == _manifest(content) else None
-    except ValueError:
-        return None
-
-
-def _encode(values: Mapping[str, Any]) -> bytes:
-    values = dict(values)
-    losses = values.get("losses")
-    if isinstance(losses, list | tuple):
-        if any(isinstance(loss, str) for loss in losses):
-            raise ValueError("losses holds a string: losses are numbers")
-        values["losses"] = [str(x) if isinstance(x, float) and not math.isfinite(x) else x for x in losses]
-    _refuse_what_json_changes(values, "")
-    return canonical_json(values)
-
-
-def _decode(state: bytes) -> dict[str, Any]:
-    values: dict[str, Any] = json.loads(state)
-    if isinstance(values.get("losses"), list):
-        values["losses"] = [float(x) if isinstance(x, str) else x for x in values["losses"]]
-    return values
-
-
-def _refuse_what_json_changes(value: object, name: str) -> None:
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise ValueError(f"{name} is {value}: a checkpoint keeps finite values only, outside of losses")
-    elif isinstance(value, dict):
-        for key, entry in value.items():
-            if not isinstance(key, str):
-                raise ValueError(f"{name or 'values'} has the key {key!r}: JSON would make a string of it")
-            _refuse_what_json_changes(entry, f"{name}.{key}" if name else key)
-    elif isinstance(value, list | tuple):
-        for number, entry in enumerate(value):
-            _refuse_what_json_changes(entry, f"{name}[{number}]")
-    elif not isinstance(value, str | int | None):
-        raise ValueError(f"{name} is a {type(value).__name__}, which JSON does not have")
 
 
 def _apart(named: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -337,17 +237,3 @@ def _discard(folder: Path) -> None:
     gone = _hidden(folder, TEMPORARY_SUFFIX)
     folder.rename(gone)
     shutil.rmtree(gone, ignore_errors=True)
-
-
-def _flush_and_hash(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-        return {"bytes": os.fstat(file.fileno()).st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

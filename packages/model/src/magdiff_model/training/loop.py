@@ -11,12 +11,14 @@ import json
 import math
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 
 from magdiff_curation.clips.atomic import write_atomic
 from magdiff_model.alignments import alphas_by_layer
 from magdiff_model.checkpoints import load_pipeline, save_pipeline
+from magdiff_model.data.latents import LatentSamples, made_by
 from magdiff_model.data.loader import batches
 from magdiff_model.data.samples import ClipSamples
 from magdiff_model.data.shards import find_shards
@@ -45,11 +47,18 @@ def train(settings: TrainSettings) -> None:
         pipeline = with_alignments(load_pipeline(settings.base), settings)
         shards = find_shards(settings.shards)
         read = (pipeline.subject_settings(), pipeline.latent_size(), pipeline.scheduler.config.num_train_timesteps)
-        samples = ClipSamples(shards, settings.data, *read)
+        if settings.latents == "none":
+            samples = ClipSamples(shards, settings.data, *read)
+        else:
+            made = made_by(Path(settings.base), settings.latents, settings.data, pipeline.subject_settings())
+            samples = LatentSamples(shards, settings.data, *read, made=made)
         held_out = None
         if settings.data.held_out_clips:
             held_out = ClipSamples(shards, held_out_settings(settings.data), *read, held_out=True)
-        pipeline.to(ranks.device)
+        if settings.latents == "none" or held_out:
+            pipeline.to(ranks.device)
+        else:
+            pipeline.unet.to(ranks.device)
         if settings.precision == "fp64":
             for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder, pipeline.image_encoder):
                 part.double()

@@ -1,12 +1,8 @@
 """What a step takes, by part and at its peak, found without taking it: for `--dry-run`.
 
-The trainer's own code runs on fake tensors, which have shapes and types but no memory: the encoders, the loss and its
-backward pass, under autocast and with checkpointing as in a run. A dispatch mode adds up the storages that operators
-make and that are alive. Full size takes ten seconds and less than 1 GB. torch's own `MemTracker` does as much, but is
-private and hooks itself into modules; `_Live` is all of it that is needed.
-
-For a GPU, tensors are still fake ones on the CPU, since autograd runs for no GPU that is not there, and operators that
-keep other things on a GPU are replaced (`_AsOnCuda`).
+The trainer's own code runs on tensors without memory (`fake_tensors.py`): the encoders, the loss and its backward pass,
+under autocast and with checkpointing as in a run, while what is alive is counted. Full size takes ten seconds and less
+than 1 GB.
 
 Not counted: what kernels take and give back by themselves (workspaces, repacked weights), gaps between tensors, CUDA's
 context, sample grids. `GAPS` and `BESIDE` leave room for these. `bench/memory.py` measures how good that is.
@@ -14,12 +10,9 @@ context, sample grids. `GAPS` and `BESIDE` leave room for these. `bench/memory.p
 
 from __future__ import annotations
 
-import copy
 import math
 import os
-import weakref
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
 from functools import partial
 from itertools import pairwise
@@ -28,16 +21,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
-from torch.nn import functional
-from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_iter
+from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 from torch.utils.checkpoint import checkpoint
 
 from magdiff_model.alignments import Trainable, choose_trainable
-from magdiff_model.data.loader import Batch
+from magdiff_model.data.batch import Batch
 from magdiff_model.pipeline import MagDiffPipeline
+from magdiff_model.training.fake_tensors import Live, forward_and_again, operators, size_of, without_memory
 from magdiff_model.training.settings import TrainSettings
 from magdiff_model.training.step import DiffusionStep, Encoded, encode
 from magdiff_model.training.trainer import half_precision
@@ -113,39 +103,44 @@ def estimate(
     names = ("unet", "vae", "text_encoder", "image_encoder")
     half = half_precision(settings, torch.device(device_type))
     narrow = half if settings.half_encoders and device_type == "cuda" else None
-    faked = {name: _faked(mode, getattr(pipeline, name), None if name == "unet" else narrow) for name in names}
+    faked = {name: without_memory(mode, getattr(pipeline, name), None if name == "unet" else narrow) for name in names}
     unet: Any = faked["unet"].train()
     trainable = choose_trainable(unet, settings.optimizer.trainable)
     trained = trainable.everything()
 
     pieces = num_ranks if settings.sharding == "full" else 1
     parameters, gradients = _pieces(unet.parameters(), pieces), _pieces(trained, pieces)
+    from_latents = settings.latents != "none"
     encoders = sum(_pieces(faked[name].parameters(), 1) for name in names[1:])
+    if from_latents and device_type == "cuda" and not settings.data.held_out_clips:
+        encoders = 0  # they stay where they were loaded
     moving_average = gradients if settings.optimizer.ema_decay else 0
     gathered = _gathered(unet, device_type) if pieces > 1 else 0
     staying = parameters + encoders + 2 * gradients + moving_average
 
     autocast = torch.autocast("cpu", half or torch.bfloat16, enabled=half is not None)
     if settings.gradient_checkpointing:
-        contexts = partial(_forward_and_again, device_type)
+        contexts = partial(forward_and_again, device_type)
         unet.enable_gradient_checkpointing(partial(checkpoint, use_reentrant=False, context_fn=contexts))
     # DDP's buckets and earlier micro-batches: gradients that are all there before the backward pass begins.
     early = num_ranks > 1 or settings.accumulate > 1
     clips = settings.batch_size // (num_ranks * settings.accumulate)
     with mode:
-        with _Live() as encoding, _operators(device_type), autocast:
+        with Live() as encoding, operators(device_type), autocast:
             batch = _batch(pipeline, settings, clips)
-            stand_in: Any = SimpleNamespace(**{**pipeline.components, **faked}, config=pipeline.config)
+            stand_in: Any = SimpleNamespace(
+                **{**pipeline.components, **faked}, config=pipeline.config, subject_settings=pipeline.subject_settings
+            )
             encoded = encode(stand_in, batch, torch.device("cpu"))
         step = DiffusionStep(unet, pipeline.scheduler)
-        with _Live() as training:
+        with Live() as training:
             for parameter in trained:
                 parameter.register_post_accumulate_grad_hook(_drop_gradient if early else training.set_aside)
-            with _operators(device_type), autocast:
+            with operators(device_type), autocast:
                 loss = step(*(getattr(encoded, entry.name) for entry in fields(Encoded)))
             loss.backward()
-    one = _size(vars(encoded))
-    inputs = settings.accumulate * one + (_size(vars(batch)) if device_type == "cpu" else 0)
+    one = size_of(vars(encoded))
+    inputs = settings.accumulate * one + (size_of(vars(batch)) if device_type == "cpu" else 0)
     return MemoryEstimate(
         parameters=parameters,
         encoders=encoders,
@@ -156,114 +151,15 @@ def estimate(
         inputs=inputs,
         activations=training.peak_beside,
         phases={
-            # The last step's gradients are there until the next step begins.
-            "encoding": staying + gradients + (settings.accumulate - 1) * one + encoding.peak,
+            # Of the last step's gradients DDP's buckets are left.
+            "encoding": staying
+            + (gradients if num_ranks > pieces else 0)
+            + (settings.accumulate - 1) * one
+            + (one if from_latents else encoding.peak),
             "training": staying + gathered + inputs + (gradients if early else 0) + training.peak,
             "updating": staying + inputs + gradients + _updating(trainable, device_type) // pieces,
         },
     )
-
-
-class _Live(TorchDispatchMode):
-    """Adds up the storages that operators have made and that are alive."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._alive: dict[int, weakref.ref[Any]] = {}
-        self._now = self._aside = self.peak = self.peak_beside = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        given = [value for value in tree_iter((args, kwargs)) if isinstance(value, Tensor)]
-        if given and not any(isinstance(value, FakeTensor) for value in given):
-            with unset_fake_temporarily():  # which slots are filled is known, and asked for
-                return func(*args, **(kwargs or {}))
-        made = func(*args, **(kwargs or {}))
-        old = {id(value.untyped_storage()) for value in given}
-        for value in tree_iter(made):
-            if isinstance(value, Tensor) and id(value.untyped_storage()) not in old:
-                self._count(value.untyped_storage())
-        return made
-
-    def set_aside(self, parameter: Tensor) -> None:
-        """Leave a parameter's gradient, which is complete now, out of `peak_beside`."""
-        self._aside += _size(parameter.grad)
-
-    def _count(self, storage: Any) -> None:
-        place, size = id(storage), storage.nbytes()
-        if place in self._alive:
-            return
-
-        def forget(_: object) -> None:
-            del self._alive[place]
-            self._now -= size
-
-        self._alive[place] = weakref.ref(storage, forget)
-        self._now += size
-        self.peak = max(self.peak, self._now)
-        self.peak_beside = max(self.peak_beside, self._now - self._aside)
-
-
-class _AsOnCuda(TorchFunctionMode):
-    """Has operators make and keep what they do on a GPU.
-
-    Attention there is a fused kernel: the memory-efficient one, which every GPU has; the flash kernel keeps the same
-    but for padding. Under autocast, normalisations take and give fp32. Dropout keeps a mask of bytes.
-    """
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if func is functional.scaled_dot_product_attention:
-            return _efficient_attention(*args, **kwargs)
-        if func in (functional.layer_norm, functional.group_norm) and torch.is_autocast_enabled("cpu"):
-            return func(args[0].float(), *args[1:], **kwargs)
-        if func is functional.dropout:
-            return _dropout(*args, **kwargs)
-        return func(*args, **kwargs)
-
-
-def _operators(device_type: str) -> AbstractContextManager[Any]:
-    return _AsOnCuda() if device_type == "cuda" else nullcontext()
-
-
-def _forward_and_again(device_type: str) -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
-    return nullcontext(), _operators(device_type)  # the forward pass has them already
-
-
-def _efficient_attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attn_mask: Tensor | None = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    scale: float | None = None,
-    **_: object,
-) -> Tensor:
-    if torch.is_autocast_enabled("cpu"):
-        query, key, value = (tensor.to(torch.get_autocast_dtype("cpu")) for tensor in (query, key, value))
-    bias = None
-    if attn_mask is not None:
-        bias = torch.empty_like(attn_mask, dtype=query.dtype).expand(*query.shape[:-1], key.shape[-2])
-    backward = any(tensor.requires_grad for tensor in (query, key, value))
-    attention = torch.ops.aten._scaled_dot_product_efficient_attention
-    attended: Tensor = attention(query, key, value, bias, backward, dropout_p, is_causal, scale=scale)[0]
-    return attended
-
-
-def _dropout(features: Tensor, p: float = 0.5, training: bool = True, **_: object) -> Tensor:
-    dropped: Tensor = torch.native_dropout(features, p, training)[0] if training and p else features
-    return dropped
-
-
-def _faked(mode: FakeTensorMode, module: nn.Module, dtype: torch.dtype | None) -> nn.Module:
-    """Return a copy whose parameters and buffers have no memory, in another type if one is given."""
-    copies: dict[int, Any] = {}
-    with mode:
-        for tensor in (*module.parameters(), *module.buffers()):
-            fake = torch.empty_like(tensor, device="cpu", dtype=dtype if tensor.is_floating_point() else None)
-            is_parameter = isinstance(tensor, nn.Parameter)
-            copies[id(tensor)] = nn.Parameter(fake, tensor.requires_grad) if is_parameter else fake
-    return copy.deepcopy(module, copies)
 
 
 def _batch(pipeline: MagDiffPipeline, settings: TrainSettings, clips: int) -> Batch:
@@ -277,10 +173,10 @@ def _batch(pipeline: MagDiffPipeline, settings: TrainSettings, clips: int) -> Ba
     return Batch(
         keys=[""] * clips,
         captions=[""] * clips,
-        frames=torch.empty(clips, frames, 3, side, side),
+        frames=torch.empty(clips, frames, side, side, 3, dtype=torch.uint8),
         filled=filled,
-        pyramid=tuple(torch.empty(clips * slots, 3, size, size) for size in subject.sizes_px()),
-        clip_pixels=torch.empty(clips, slots, 3, subject.clip_size_px, subject.clip_size_px),
+        pyramid=tuple(torch.empty(clips * slots, size, size, 4, dtype=torch.uint8) for size in subject.sizes_px()),
+        clip_pictures=torch.empty(clips, slots, subject.clip_size_px, subject.clip_size_px, 4, dtype=torch.uint8),
         noise=torch.empty(clips, channels, frames, height, width),
         timesteps=torch.zeros(clips, dtype=torch.int64),
     )
@@ -302,22 +198,18 @@ def _gathered(unet: Any, device_type: str) -> int:
 
 
 def _whole(module: nn.Module) -> int:
-    return sum(_size(value) * (2 if value.requires_grad else 1) for value in module.parameters())
+    return sum(size_of(value) * (2 if value.requires_grad else 1) for value in module.parameters())
 
 
 def _updating(trainable: Trainable, device_type: str) -> int:
     """Return what AdamW makes beside its moments: the second's roots, of a group on a GPU, elsewhere twice of one."""
     if device_type == "cuda":
-        return max(_size(group) for group in vars(trainable).values())
-    return 2 * max(_size(value) for value in trainable.everything())
+        return max(size_of(group) for group in vars(trainable).values())
+    return 2 * max(size_of(value) for value in trainable.everything())
 
 
 def _pieces(parameters: Iterable[Tensor], num_pieces: int) -> int:
     """Return bytes of one piece of each; a first dimension that cannot be cut evenly is padded."""
     if num_pieces == 1:
-        return _size(list(parameters))
+        return size_of(list(parameters))
     return sum(math.ceil(len(value) / num_pieces) * value[0].nbytes for value in parameters)
-
-
-def _size(tree: object) -> int:
-    return sum(value.nbytes for value in tree_iter(tree) if isinstance(value, Tensor))

@@ -114,6 +114,8 @@ class TrainSettings:
     """Receives the trained pipeline, `metrics.jsonl`, sample grids, and `checkpoints/` to go on from."""
     config: Path | None = None
     """A YAML file of these settings, such as pipelines/configs/toyworld_train.yaml; the command line overrides it."""
+    latents: Literal["none", "fp32", "fp16"] = "none"
+    """Train from what pipelines/encode_latents.py kept beside the shards, in fp32, or in fp16 in half the space."""
     steps: int = 50_000
     """Optimiser steps."""
     batch_size: int = 64

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from magdiff_model.data.loader import Batch
-from magdiff_model.encoding import encode_frames, encode_images, encode_pyramid, encode_text
+from magdiff_model.data.batch import Batch, LatentBatch
+from magdiff_model.data.framing import unit
+from magdiff_model.data.subjects import clip_pixels
+from magdiff_model.encoding import encode_frames, encode_images, encode_pyramid, encode_text, fill_slots
 from magdiff_model.loss import diffusion_loss
 from magdiff_model.pipeline import MagDiffPipeline
 
@@ -38,17 +41,40 @@ def encode(pipeline: MagDiffPipeline, batch: Batch, device: torch.device) -> Enc
     unet = pipeline.unet
     clip_states = pyramid = None
     if unet.config.apa_mode != "text_only":
-        clip_states = encode_images(pipeline.image_encoder, batch.clip_pixels.to(device))
+        pixels = clip_pixels(batch.clip_pictures.to(device), pipeline.subject_settings())
+        clip_states = encode_images(pipeline.image_encoder, pixels)
     if unet.config.hfa_scales:
-        pictures = [scale.to(device, pipeline.vae.dtype) for scale in batch.pyramid]
+        pictures = [unit(scale.to(device), pipeline.vae.dtype) for scale in batch.pyramid]
         pyramid = encode_pyramid(pipeline.vae, pictures, batch.filled.to(device), pipeline.config.empty_slots)
-    latents = encode_frames(pipeline.vae, batch.frames.to(device))
+    latents = encode_frames(pipeline.vae, unit(batch.frames.to(device), pipeline.vae.dtype))
     precise = torch.promote_types(latents.dtype, torch.float32)  # noise is added in fp32 at least
     return Encoded(
         latents=latents.to(precise),
         noise=batch.noise.to(device, precise),
         timesteps=batch.timesteps.to(device),
         text=encode_text(pipeline.tokenizer, pipeline.text_encoder, batch.captions),
+        clip_states=clip_states,
+        pyramid=pyramid,
+    )
+
+
+def from_latents(pipeline: MagDiffPipeline, batch: LatentBatch, device: torch.device) -> Encoded:
+    """Return the same of a batch that is encoded already."""
+    unet, config = pipeline.unet, pipeline.config
+    precise = torch.promote_types(pipeline.vae.dtype, torch.float32)
+    move = functools.partial(torch.Tensor.to, device=device, dtype=precise)
+    clip_states = pyramid = None
+    if unet.config.apa_mode != "text_only":
+        clip_states = move(batch.clip_states)
+    if unet.config.hfa_scales:
+        blank = [move(scale[0]) if config.empty_slots == "masked_image" else None for scale in batch.blank]
+        scales = zip(batch.pyramid, blank, strict=True)
+        pyramid = [fill_slots(move(scale), batch.filled.to(device), nothing) for scale, nothing in scales]
+    return Encoded(
+        latents=move(batch.latents),
+        noise=move(batch.noise),
+        timesteps=batch.timesteps.to(device),
+        text=move(batch.text),
         clip_states=clip_states,
         pyramid=pyramid,
     )

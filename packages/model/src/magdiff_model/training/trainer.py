@@ -19,13 +19,13 @@ from torch.distributed.checkpoint.state_dict import (
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from magdiff_curation.clips.masks import Frames, Masks
-from magdiff_model.data.loader import Batch
+from magdiff_model.data.batch import Batch, LatentBatch
 from magdiff_model.pipeline import MagDiffPipeline
 from magdiff_model.training.checkpoints import Checkpoint
 from magdiff_model.training.distributed import Ranks, gathered, last_of_several, spread, whole
 from magdiff_model.training.settings import TrainSettings
 from magdiff_model.training.setup import make_optimizer
-from magdiff_model.training.step import DiffusionStep, Encoded, encode
+from magdiff_model.training.step import DiffusionStep, Encoded, encode, from_latents
 
 _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
@@ -59,8 +59,10 @@ class Trainer:
         """Return the context of forward passes."""
         return torch.autocast(self.ranks.device.type, self.half or torch.bfloat16, enabled=self.half is not None)
 
-    def encode(self, batch: Batch) -> Encoded:
-        """Return what the frozen encoders make of a micro-batch."""
+    def encode(self, batch: Batch | LatentBatch) -> Encoded:
+        """Return what the frozen encoders make of a micro-batch, or made of it beforehand."""
+        if isinstance(batch, LatentBatch):
+            return from_latents(self.pipeline, batch, self.ranks.device)
         with self.autocast():
             return encode(self.pipeline, batch, self.ranks.device)
 
@@ -72,7 +74,6 @@ class Trainer:
 
     def step(self, micro_batches: list[Encoded]) -> float:
         """Take one optimiser step, and return the norm of its gradient; one that is not finite changes no weight."""
-        self.optimizer.zero_grad()
         total = torch.zeros((), dtype=torch.float64, device=self.ranks.device)
         for number, encoded in enumerate(micro_batches):
             last = number == len(micro_batches) - 1
@@ -87,6 +88,7 @@ class Trainer:
             self.scaler.step(self.optimizer)
             if self.ema:
                 self.ema.step(self.trained.values())
+        self.optimizer.zero_grad()  # now: while the next batch is encoded nobody needs them
         self.scaler.update()
         self.schedule.step()
         (summed,) = self.ranks.total(total.item() / len(micro_batches))

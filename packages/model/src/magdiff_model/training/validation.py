@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from magdiff_model.data.loader import collate
+from magdiff_model.data.batch import collate
 from magdiff_model.data.samples import ClipSamples, DataSettings
 from magdiff_model.training.trainer import Trainer
 
@@ -44,11 +44,9 @@ def sample_grid(trainer: Trainer, samples: ClipSamples) -> NDArray[np.uint8]:
     """
     settings = trainer.settings.validation
     batch = collate([samples[number] for number in range(min(settings.samples, len(samples)))])
-    sources = ((batch.frames + 1) * 127.5).round().byte().permute(0, 1, 3, 4, 2).numpy()
     assert batch.masks is not None, "held-out clips are read with their masks"
-    masks = (batch.masks[:, :, 0] > 0.5).numpy()
     rows = []
-    for caption, frames, mask in zip(batch.captions, sources, masks, strict=True):
+    for caption, frames, mask in zip(batch.captions, batch.frames.numpy(), batch.masks.numpy(), strict=True):
         rows.append(frames)
         for shown in (slice(1), slice(None)):
             if not mask[shown].any(axis=(1, 2)).all():
