@@ -13,7 +13,7 @@ from magdiff_model.models.unet import MagDiffUNet3DConditionModel
 
 @pytest.fixture(scope="session")
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The zoo's base with 16 px frames, a VAE and a UNet of random weights, and one layer of CLIP; latents are 8 x 8."""
+    """The zoo's base with 16 px frames, a random VAE and UNet, and one layer of each CLIP; latents are 8 x 8."""
     torch.manual_seed(3)
     pipeline = load_pipeline(ZOO)
     like = pipeline.unet.config

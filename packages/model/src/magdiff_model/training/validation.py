@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from magdiff_model.data.batch import collate
 from magdiff_model.data.samples import ClipSamples, DataSettings
+from magdiff_model.training.distributed import gathered
 from magdiff_model.training.trainer import Trainer
 
 
@@ -24,14 +25,15 @@ def held_out_loss(trainer: Trainer, samples: ClipSamples, timesteps: Sequence[in
     """Return the mean loss over held-out clips and timesteps, with each clip's own fixed noise; all ranks take part."""
     ranks = trainer.ranks
     total = 0.0
-    # Every rank makes as many predictions: where parameters are sharded, they need one another.
-    for turn in range(-(-len(samples) // ranks.count)):
-        number = turn * ranks.count + ranks.number
-        counts = number < len(samples)
-        encoded = trainer.encode(samples[number if counts else 0])
-        for timestep in timesteps:
-            at = dataclasses.replace(encoded, timesteps=torch.full_like(encoded.timesteps, timestep))
-            total += counts * trainer.loss(at).item()
+    with gathered(trainer.step_loss):  # without a backward pass nothing else spreads the parameters again
+        # Every rank makes as many predictions: where parameters are sharded, they need one another.
+        for turn in range(-(-len(samples) // ranks.count)):
+            number = turn * ranks.count + ranks.number
+            counts = number < len(samples)
+            encoded = trainer.encode(samples[number if counts else 0])
+            for timestep in timesteps:
+                at = dataclasses.replace(encoded, timesteps=torch.full_like(encoded.timesteps, timestep))
+                total += counts * trainer.loss(at).item()
     (summed,) = ranks.total(total)
     return summed / (len(samples) * len(timesteps))
 
