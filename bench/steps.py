@@ -1,9 +1,9 @@
-"""Time training steps of the toyworld preset: from shards, from latents, and on one batch held in memory, in turns.
+"""Time training steps of the toyworld preset: from shards, from latents, and on batches held in memory, in turns.
 
     python bench/steps.py
 
 Clips are as the demo has them, 16 frames of 128 px, drawn for it. Every kind has a trainer of its own and takes the
-same samples; a turn is some steps of one kind, and the order goes forth and back. What one batch in memory costs is
+same samples; a turn is some steps of one kind, and the order goes forth and back. What a batch in memory costs is
 encoding it and the step itself: no loader can be faster than that. Latents leave the step alone.
 """
 
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import itertools
 import statistics
 import tempfile
 import time
@@ -110,7 +109,9 @@ def main() -> None:
         streams: dict[str, Iterator[Batch | LatentBatch]] = {
             name: batches(some, settings.batch_size, 0, 10**6, chosen.workers) for name, some in samples.items()
         }
-        streams["memory"] = itertools.repeat(next(batches(samples["shards"], settings.batch_size, 0, 1, 0)))
+        streams["memory"] = iter(
+            list(batches(samples["shards"], settings.batch_size, 0, 2 + chosen.turns * chosen.steps, 0))
+        )
         trainers = {name: make(settings, ranks) for name in ("memory", "shards", "latents")}
         rates: dict[str, list[float]] = {name: [] for name in trainers}
         for name in trainers:
