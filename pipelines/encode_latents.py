@@ -18,7 +18,7 @@ import logging
 import os
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ import torch
 from ray.util.actor_pool import ActorPool
 
 from magdiff_curation.clips.index import load_indexes
+from magdiff_curation.clips.location import is_remote
 from magdiff_model.config import parse
 from magdiff_model.data.shards import find_shards
 from magdiff_model.encode_clips import ClipEncoder
@@ -64,7 +65,9 @@ def encode(settings: EncodeSettings) -> None:
     Raises:
         ValueError: shards, base or settings do not fit; or a shard's encoder died again and again.
     """
-    shards = find_shards(settings.shards)
+    # Ray's workers have a folder of their own.
+    shards = [shard if is_remote(shard) else shard.resolve() for shard in find_shards(settings.shards)]
+    settings = replace(settings, base=str(Path(settings.base).resolve()))
     here = ClipEncoder(settings, torch.device("cpu"))
     todo = [shard for shard in shards if not here.is_done(shard)]
     clips = sum(len(index.samples) for index in load_indexes(todo))

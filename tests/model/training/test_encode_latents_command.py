@@ -21,6 +21,7 @@ from magdiff_model.data.shards import find_shards
 from magdiff_model.encode_clips import ClipEncoder
 from magdiff_model.training.settings import TrainSettings
 
+ROOT = ZOO.parents[1]
 SAME = ("--data.num-frames", "4", "--data.frame-stride", "2", "--data.window-starts", "2", "--workers", "0")
 
 
@@ -28,7 +29,7 @@ def start(shards: Path, base: str, *more: str) -> subprocess.Popen[str]:
     command = [sys.executable, "pipelines/encode_latents.py", "--shards", str(shards), "--base", base, *SAME, *more]
     return subprocess.Popen(
         command,
-        cwd=ZOO.parents[1],
+        cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -58,7 +59,7 @@ def test_encoding_that_was_killed_goes_on_and_training_takes_what_it_left(tiny_b
     there = {path: path.stat().st_mtime_ns for path in shards.glob("latents-*/*.index.json")}
     assert 1 <= len(there) < 6
 
-    again = start(shards, tiny_base)
+    again = start(Path(os.path.relpath(shards, ROOT)), os.path.relpath(tiny_base, ROOT))
     said = again.communicate()[0]
     assert again.returncode == 0, said
     assert "12 clips" not in said, "what is there is passed over"
