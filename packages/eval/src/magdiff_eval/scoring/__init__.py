@@ -1,0 +1,1 @@
+"""Scoring of videos that are on disk: reading, features, rows, comparison."""
