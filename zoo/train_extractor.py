@@ -71,7 +71,8 @@ def accuracy(net: ToyworldExtractor, num_frames: int, num_clips: int) -> dict[st
     videos, truth = drawn(HELD_OUT_SEED, range(num_clips), num_frames)
     named = [net.named(extractor_inputs(part)) for part in np.array_split(videos, max(1, num_clips // 32))]
     found = torch.stack([torch.cat([part[head] for part in named]).argmax(dim=1) for head in HEADS], dim=1)
-    return dict(zip(HEADS, (found == truth).float().mean(dim=0).tolist(), strict=True))
+    shares = (found == truth).double().mean(dim=0).tolist()
+    return {head: round(share, 3) for head, share in zip(HEADS, shares, strict=True)}
 
 
 @torch.inference_mode()

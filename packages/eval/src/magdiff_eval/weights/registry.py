@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from magdiff_eval.models.toyworld import COMPARABLE
 
-EXTRACTOR_SHA256 = ""
+EXTRACTOR_SHA256 = "8dd60a324d22af32dabd04238ab80b413f10a4b035c80f4a21b2d8c5371f72bc"
 
 
 @dataclass(frozen=True, kw_only=True)
