@@ -102,6 +102,18 @@ def test_damaged_archives_are_refused(tmp_path: Path) -> None:
         torchscript_tensors(zipped(path, records))
 
 
+def test_a_tensor_larger_than_its_storage_is_refused_even_where_the_storage_is_empty(tmp_path: Path) -> None:
+    path = tmp_path / "a.pt"
+    scripted(path)
+    with zipfile.ZipFile(path) as archive:
+        records = {name: archive.read(name) for name in archive.namelist()}
+    told = records["a/data.pkl"]
+    assert told.count(b"(K\x00K\x03t") == 1  # the size of the buffer "none"
+    records["a/data.pkl"] = told.replace(b"(K\x00K\x03t", b"(K\x05K\x03t")
+    with pytest.raises(ValueError, match=r"a\.pt cannot be read .*out of bounds for storage of size 0"):
+        torchscript_tensors(zipped(path, records))
+
+
 def test_objects_within_objects_without_end_are_refused(tmp_path: Path) -> None:
     """Twenty objects, each of which has the next one twice: a million to walk through."""
     content = b"\x80\x02"

@@ -1,4 +1,7 @@
+import io
 import pickle
+import random
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -59,10 +62,56 @@ def test_truncated_and_empty_files_are_refused(tmp_path: Path, name: str) -> Non
             read_tensors(path)
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("name", ["zip.pt", "old.pt", "script.pt", "plain.npz", "compressed.npz", "a.safetensors"])
+def test_whatever_byte_is_wrong_a_file_is_read_or_refused_by_name(tmp_path: Path, name: str) -> None:
+    path, tensors, chance = tmp_path / name, {"weight": torch.arange(12.0).reshape(4, 3)}, random.Random(0)
+    if name == "script.pt":
+        torch.jit.save(torch.jit.script(nn.Linear(3, 4)), path)
+    elif name.endswith(".pt"):
+        torch.save(tensors, path, _use_new_zipfile_serialization=name == "zip.pt")
+    elif name == "a.safetensors":
+        save_file(tensors, path)
+    else:
+        save = np.savez_compressed if name == "compressed.npz" else np.savez  # Chainer compresses
+        save(path, weight=tensors["weight"].numpy())
+    whole, refused = path.read_bytes(), 0
+    for trial in range(150):
+        content = bytearray(whole[: chance.randrange(len(whole))] if trial % 3 == 0 else whole)
+        for _ in range(0 if trial % 3 == 0 else chance.choice([1, 20])):
+            content[chance.randrange(len(content))] = chance.randrange(256)
+        path.write_bytes(content)
+        try:
+            read_tensors(path)
+        except ValueError as error:
+            assert name in str(error)
+            assert "get it again" in str(error) or "no tensors with names" in str(error)
+            refused += 1
+    assert refused >= 50  # a third is cut short
+
+
+def test_damaged_headers_and_what_is_no_array_of_numbers_are_refused(tmp_path: Path) -> None:
+    """In files of some size the header is read before the checksum tells that it is wrong."""
+    written, path = io.BytesIO(), tmp_path / "a.npz"
+    np.save(written, np.zeros((4, 3), np.float32))
+    whole = written.getvalue()
+    for old, new, told in (
+        (b"(4, 3)", b"(4, 3 ", r"a\.npz cannot be read \(TokenError"),
+        (b"\x93NUMPY", b"\x93NUMPX", r"a\.npz: weight is no array, but 176 bytes"),
+        (b"<f4", b"<U1", r"a\.npz cannot be read \(TypeError: can't convert np\.ndarray of type numpy\.str_"),
+    ):
+        assert whole.count(old) == 1
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("weight.npy", whole.replace(old, new))
+        with pytest.raises(ValueError, match=told):
+            read_tensors(path)
+
+
 def test_what_is_no_state_dict_is_refused(tmp_path: Path) -> None:
-    torch.save([torch.zeros(2)], tmp_path / "a.pt")
-    with pytest.raises(ValueError, match="holds a list, not a state dict"):
-        read_tensors(tmp_path / "a.pt")
+    for content, kind in (([torch.zeros(2)], "list"), ({0: torch.zeros(2)}, "dict")):
+        torch.save(content, tmp_path / "a.pt")
+        with pytest.raises(ValueError, match=rf"a\.pt holds a {kind}, not a state dict of named tensors"):
+            read_tensors(tmp_path / "a.pt")
 
 
 def small() -> nn.Module:

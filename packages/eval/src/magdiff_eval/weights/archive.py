@@ -10,7 +10,9 @@ and are refused.
 from __future__ import annotations
 
 import pickletools
+import struct
 import zipfile
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
+DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    OSError,
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    AssertionError,
+    ArithmeticError,
+    RuntimeError,
+)
+"""What readers raise at a damaged file: which of these it is depends on the byte that is wrong."""
 _MAX_OBJECTS, _MAX_DEPTH = 20_000, 40
 """An archive can refer to one object again and again; no network comes near these."""
 _STORAGES = {
@@ -57,7 +74,11 @@ class _Stored:
 
 
 def is_torchscript(path: Path) -> bool:
-    """Return whether a file is a TorchScript archive: a zip with code in it."""
+    """Return whether a file is a TorchScript archive: a zip with code in it.
+
+    Raises:
+        Exception: one of `DAMAGE`, where it is a damaged zip.
+    """
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
@@ -78,7 +99,7 @@ def torchscript_tensors(path: Path) -> dict[str, Tensor]:
             prefix = pickles[0].removesuffix("data.pkl")
             named = _named_tensors(_inert(archive.read(pickles[0])))
             tensors = {name: _tensor(call, archive, prefix) for name, call in named.items()}
-    except (zipfile.BadZipFile, KeyError, IndexError, TypeError, AttributeError, RuntimeError, ValueError) as error:
+    except DAMAGE as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         raise ValueError(f"{path} cannot be read as a TorchScript archive ({reason}): get it again") from error
     if not tensors:
@@ -171,6 +192,5 @@ def _tensor(call: _Call, archive: zipfile.ZipFile, prefix: str) -> Tensor:
     content = archive.read(f"{prefix}data/{key}")
     if len(content) != numel * dtype.itemsize:
         raise ValueError(f"storage {key} has {len(content)} bytes, not {numel * dtype.itemsize}")
-    if not numel:
-        return torch.empty(size, dtype=dtype)
-    return torch.frombuffer(bytearray(content), dtype=dtype).as_strided(size, stride, offset).clone()
+    values = torch.frombuffer(bytearray(content), dtype=dtype) if numel else torch.empty(0, dtype=dtype)
+    return values.as_strided(size, stride, offset).clone()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
+from tokenize import TokenError
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from magdiff_eval.weights.archive import is_torchscript, torchscript_tensors
+from magdiff_eval.weights.archive import DAMAGE, is_torchscript, torchscript_tensors
 from magdiff_eval.weights.names import translated
 
 _COUNTS = "num_batches_tracked"
@@ -30,13 +30,21 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], str]:
         ValueError: it is damaged, or holds more than tensors.
     """
     if path.suffix == ".npz":
-        return {name: torch.from_numpy(array) for name, array in read_arrays(path).items()}, "chainer npz"
+        arrays = read_arrays(path)
+        try:
+            return {name: torch.from_numpy(array) for name, array in arrays.items()}, "chainer npz"
+        except TypeError as error:
+            raise _unreadable(path, error) from error
     if path.suffix == ".safetensors":
         try:
             return load_file(path), "safetensors"
-        except SafetensorError as error:
+        except (SafetensorError, *DAMAGE) as error:
             raise _unreadable(path, error) from error
-    if is_torchscript(path):
+    try:
+        scripted = is_torchscript(path)
+    except DAMAGE as error:
+        raise _unreadable(path, error) from error
+    if scripted:
         return torchscript_tensors(path), "torchscript"
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -45,11 +53,13 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], str]:
             f"{path} is no state dict, or is damaged, or asks for more than tensors, which could run code, and was not "
             f"loaded ({_short(error)}): get it again"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except DAMAGE as error:
         raise _unreadable(path, error) from error
     state = content.get("state_dict", content) if isinstance(content, dict) else content
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ValueError(f"{path} holds a {type(content).__name__}, not a state dict of tensors: get it again")
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
+    ):
+        raise ValueError(f"{path} holds a {type(content).__name__}, not a state dict of named tensors: get it again")
     return state, "state dict"
 
 
@@ -61,9 +71,13 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """
     try:
         with np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
-    except (ValueError, EOFError, OSError, AttributeError, zipfile.BadZipFile) as error:
+            arrays = {name: stored[name] for name in stored.files}
+    except (*DAMAGE, SyntaxError, TokenError) as error:  # numpy reads an array's header as Python
         raise _unreadable(path, error) from error
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):
+            raise ValueError(f"{path}: {name} is no array, but {len(array)} bytes: get the file again")
+    return arrays
 
 
 def fill(
