@@ -22,11 +22,12 @@ server.start()
 moto, one_at_a_time, seen = server._server.app, threading.Lock(), threading.Semaphore(0)
 
 def tell(environ, start_response):
-    answer = moto(environ, start_response)
-    if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-        with one_at_a_time:
-            print(environ["REQUEST_METHOD"], environ["PATH_INFO"], flush=True)
-            seen.acquire()
+    if environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+        return moto(environ, start_response)
+    with one_at_a_time:  # moto looks for an object and then writes it: two conditional puts could both find none
+        answer = moto(environ, start_response)
+        print(environ["REQUEST_METHOD"], environ["PATH_INFO"], flush=True)
+        seen.acquire()
     return answer
 
 server._server.app = tell

@@ -10,10 +10,13 @@ import pytest
 import torch
 from model.data.support import write_set
 from model.training.runs import losses, small
+from object_store import object_store
 
 from magdiff_curation.clips.index import load_index
+from magdiff_curation.clips.location import location
 from magdiff_curation.clips.record import Clip
 from magdiff_curation.clips.shards import ShardReader
+from magdiff_curation.clips.stores import put_file
 from magdiff_model.data.batch import collate
 from magdiff_model.data.latents import LatentSamples
 from magdiff_model.data.samples import ClipSamples, DataSettings
@@ -160,6 +163,23 @@ def test_a_clip_that_cannot_be_encoded_is_kept_as_the_error_that_it_is(
     forgiving = dataclasses.replace(settings, data=dataclasses.replace(DATA, max_skipped=1))
     _, kept = both(ClipEncoder(forgiving, CPU))
     assert sum(len(kept[number].skipped) for number in range(3)) == 1
+
+
+def test_latents_lie_beside_shards_on_s3_too(
+    two_shards: Path, tiny_base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAGDIFF_CACHE", str(tmp_path / "cache"))
+    local, _ = encode(settings_of(two_shards, tiny_base, tmp_path))
+    with object_store() as bucket:
+        for file in sorted(two_shards.glob("*.*")):
+            put_file(location(f"{bucket}/set/{file.name}"), file)
+        settings = dataclasses.replace(local.settings, shards=(f"{bucket}/set",))
+        encoder, problems = encode(settings)
+        assert problems == []
+        assert all(encoder.is_done(shard) for shard in find_shards(settings.shards))
+        train(dataclasses.replace(settings, steps=2))
+    train(dataclasses.replace(local.settings, output=tmp_path / "local", steps=2))
+    assert losses(tmp_path) == losses(tmp_path / "local")
 
 
 def test_fp16_takes_half_the_space_that_the_dry_run_says(two_shards: Path, tiny_base: str, tmp_path: Path) -> None:

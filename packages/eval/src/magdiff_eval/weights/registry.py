@@ -80,7 +80,7 @@ C3D_MEAN = WeightsFile(name="mean2.npz", source=_TGAN2)
 EXTRACTOR = WeightsFile(
     name="extractor.safetensors",
     sha256=EXTRACTOR_SHA256,
-    source="it is part of the repository, in zoo/toyworld_extractor: run there, or give --zoo FOLDER",
+    source="it is part of the repository, in zoo/toyworld_extractor: run in the repository",
 )
 
 METRICS: dict[str, tuple[Choice, ...]] = {
