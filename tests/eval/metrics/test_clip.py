@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 import torch
 
-from magdiff_eval.metrics.clip import FATEZERO, LOVEU, PROTOCOLS, frame_consistency, textual_alignment
+from magdiff_eval.metrics.clip import (
+    FATEZERO,
+    LOVEU,
+    PROTOCOLS,
+    frame_accuracy,
+    frame_consistency,
+    textual_alignment,
+)
 
 
 def test_frame_consistency_is_the_mean_cosine_of_all_pairs() -> None:
@@ -46,3 +53,8 @@ def test_one_frame_other_pairs_and_vectors_without_direction_are_refused() -> No
         frame_consistency(np.array([[1.0, 0], [0, 0]]))
     with pytest.raises(ValueError, match="zero or not finite"):
         textual_alignment(np.array([[np.nan, 0]]), np.array([1.0, 0]))
+
+
+def test_fatezeros_text_score_is_the_share_of_frames_no_nearer_to_the_sources_prompt() -> None:
+    frames = np.array([[3.0, 1.0], [1.0, 3.0], [1.0, 1.0], [2.0, 0.0]])
+    assert frame_accuracy(frames, np.array([1.0, 0.0]), np.array([0.0, 5.0])) == 0.75

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from magdiff_eval.metrics.regions import error_inside, mean_colour_error
+from magdiff_eval.metrics.regions import error_inside, mean_colour_error, mean_errors, squared_errors
 
 
 def test_the_error_counts_the_region_alone_in_units_of_minus_one_to_one() -> None:
@@ -25,3 +25,15 @@ def test_shapes_that_do_not_fit_and_empty_regions_are_refused() -> None:
         error_inside(video, video[:, :1], np.ones((1, 2, 2), bool))
     with pytest.raises(ValueError, match="empty"):
         error_inside(video, video, np.zeros((1, 2, 2), bool))
+
+
+def test_a_videos_errors_inside_and_outside_are_means_over_all_its_values() -> None:
+    rng = np.random.default_rng(1)
+    video, source = rng.integers(0, 256, (2, 3, 5, 7, 3)).astype(np.uint8)
+    masks = rng.random((3, 5, 7)) < 0.3
+    rows = np.array([squared_errors(*each) for each in zip(video, source, masks, strict=True)])
+    inside, outside = mean_errors(rows)
+    assert inside == pytest.approx(error_inside(video, source, masks))
+    assert outside == pytest.approx(error_inside(video, source, ~masks))
+    whole = np.array([squared_errors(video[0], source[0], np.ones((5, 7), bool))])
+    assert mean_errors(whole)[1] is None

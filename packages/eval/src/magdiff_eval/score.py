@@ -1,8 +1,9 @@
 """Score a folder's videos: `python -m magdiff_eval.score --videos A [--reference B] --metrics ... --output FOLDER`.
 
-Leaves rows.jsonl (a line a video: what it is, or why it does not count) and results.json (protocol, scores, versions,
-faults). Features are kept in `--features`, so that videos are decoded once, whatever is asked of them later, and a run
-that was stopped goes on. `--statistics FILE` keeps mean and covariance of the videos as a reference for others.
+Leaves rows.jsonl (a line a video: its scores, or why it has none) and results.json (protocol, scores with intervals,
+versions, faults). Features are kept in `--features`, so that videos are decoded once, whatever is asked of them later,
+and a run that was stopped goes on. `--items` says what belongs to each video: prompt, subject, source.
+`--statistics FILE` keeps mean and covariance of the videos as a reference for others.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 import json
 import platform
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -18,14 +20,23 @@ from typing import Any
 
 import tyro
 
-from magdiff_curation.clips.atomic import canonical_json, write_atomic
-from magdiff_eval.metrics.frechet import RunningStatistics, frechet_distance, frechet_distance_from_features
-from magdiff_eval.metrics.inception import inception_score
+from magdiff_curation.clips.atomic import canonical_json, sha256_of_file, write_atomic
+from magdiff_eval.metrics.frechet import RunningStatistics
 from magdiff_eval.scoring.engine import EngineSettings
-from magdiff_eval.scoring.extractors import Extractor
-from magdiff_eval.scoring.faults import Expectations
-from magdiff_eval.scoring.folder import ScoredFolder, score_folder
-from magdiff_eval.scoring.loading import FRECHET, ExtractorSettings, load_extractors
+from magdiff_eval.scoring.faults import Expectations, Fault, Reason
+from magdiff_eval.scoring.folder import ScoredFolder, score_folder, score_videos
+from magdiff_eval.scoring.items import ScoredItem, read_items
+from magdiff_eval.scoring.loading import FRECHET, ExtractorSettings, Metric, load_metrics
+from magdiff_eval.scoring.metric import LoadedMetric
+from magdiff_eval.scoring.per_video import MetricOfVideos, score_alone, score_with_companions
+from magdiff_eval.scoring.set_scores import (
+    SetScore,
+    distance_to_folder,
+    distance_to_statistics,
+    inception,
+    mean_scores,
+)
+from magdiff_eval.scoring.videos import list_videos
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +45,8 @@ class ScoreSettings(ExtractorSettings):
 
     videos: Path
     """The folder: video files, or sub-folders of numbered frames."""
+    items: Path | None = None
+    """What belongs to each video, a .jsonl or .csv with a line a video: name, prompt, references, source, masks …"""
     reference: Path | None = None
     """What Fréchet distances are to: a folder of videos, or a file that --statistics wrote."""
     output: Path = Path("data/video-scores")
@@ -44,6 +57,10 @@ class ScoreSettings(ExtractorSettings):
     """Write the videos' mean and covariance there (.npz); for one metric only."""
     splits: int = 1
     """Splits of the Inception Score."""
+    interval_resamples: int = 100
+    """Pairs of halves that a Fréchet distance's interval is made from; 0: no interval."""
+    seed: int = 0
+    """Of those halves."""
     min_frames: int = 2
     """Videos of fewer frames do not count."""
     frame_rate: float | None = None
@@ -59,79 +76,136 @@ class ScoreSettings(ExtractorSettings):
         return Expectations(min_frames=self.min_frames, frame_rate=self.frame_rate, equal_sizes=self.equal_sizes)
 
 
-def score(settings: ScoreSettings, extractors: Sequence[Extractor] | None = None) -> dict[str, Any]:
+def score(settings: ScoreSettings, metrics: Mapping[Metric, LoadedMetric] | None = None) -> dict[str, Any]:
     """Score, write rows.jsonl and results.json, and return the latter's content.
 
     Args:
         settings: what the command line says.
-        extractors: instead of those that the settings name, one for each metric and named as it.
+        metrics: instead of those that the settings name.
 
     Raises:
-        ValueError: no videos, no reference for a distance, statistics of another protocol, or missing weights.
+        ValueError: no videos, no reference for a distance, statistics of another protocol, items that are wrong, or
+            missing weights.
     """
     needs_reference = [metric for metric in settings.metrics if metric in FRECHET]
     if needs_reference and settings.reference is None and settings.statistics is None:
         raise ValueError(f"{needs_reference[0]} is a distance: give --reference, a folder or an .npz, or --statistics")
     if settings.statistics is not None and len(settings.metrics) > 1:
         raise ValueError(f"--statistics is for one metric, not {', '.join(settings.metrics)}: write one at a time")
-    extractors = load_extractors(settings) if extractors is None else extractors
-    engine = EngineSettings(workers=settings.workers)
-    scored = score_folder(settings.videos, extractors, settings.features, expected=settings.expected, settings=engine)
+    items = read_items(settings.items) if settings.items is not None else {}
+    videos = list_videos(settings.videos)
+    if items and not items.keys() & {video.name for video in videos}:
+        raise ValueError(
+            f"no video of {settings.videos} has an item: the first video is {videos[0].name}, the first item "
+            f"{next(iter(items))}: name items as their videos"
+        )
+    metrics = load_metrics(settings) if metrics is None else metrics
+    shared = [metric.extractor for metric in metrics.values() if not metric.companions]
+    how: dict[str, Any] = {"expected": settings.expected, "settings": EngineSettings(workers=settings.workers)}
+    scored = score_videos(videos, shared, settings.features, **how)
     if settings.statistics is not None:
         scored.save_statistics(settings.metrics[0], settings.statistics)
-    other: ScoredFolder | None = None
-    if settings.reference is not None and settings.reference.is_dir() and needs_reference:
-        wanted = [extractor for extractor in extractors if extractor.name in needs_reference]
-        other = score_folder(settings.reference, wanted, settings.features, expected=settings.expected, settings=engine)
-    scores: dict[str, float] = {}
-    references: dict[str, dict[str, Any]] = {}
-    for metric in settings.metrics:
-        if metric not in FRECHET:
-            mean, deviation = inception_score(scored.features(metric), settings.splits)
-            scores |= {metric: mean} | ({f"{metric} deviation": deviation} if settings.splits > 1 else {})
-        elif other is not None:
-            references[metric] = other.stamp(metric)
-            ddof = settings.protocol.ddof
-            scores[metric] = frechet_distance_from_features(scored.features(metric), other.features(metric), ddof=ddof)
-        elif settings.reference is not None:
-            expected = {name: scored.stamp(metric)[name] for name in ("extractor", "reader")}
-            statistics, references[metric] = RunningStatistics.from_npz(settings.reference, expected)
-            scores[metric] = _distance(scored, metric, statistics, settings.protocol.ddof)
-    results = _results(settings, scored, scores, references)
-    rows = b"".join(canonical_json(video.row() | {"scores": {}}) + b"\n" for video in scored.videos)
-    write_atomic(settings.output / "rows.jsonl", rows)
+    scores: dict[str, SetScore] = {}
+    stamps: dict[Metric, dict[str, Any]] = {}
+    each: dict[str, MetricOfVideos] = {}
+    for name, metric in metrics.items():
+        if metric.scores is None:
+            stamps[name] = scored.stamp(name)
+            scores |= _of_the_set(settings, scored, name, metric, how, stamps[name])
+            continue
+        if metric.companions:
+            each[name] = score_with_companions(metric, videos, items, settings.features, **how)
+        else:
+            each[name] = score_alone(metric, scored, items)
+        scores |= mean_scores(each[name].scores)
+        stamps[name] = each[name].folder.stamp(name)
+    rows = _rows(scored, items, each)
+    results = _results(settings, scored, metrics, stamps, scores, rows)
+    write_atomic(settings.output / "rows.jsonl", b"".join(canonical_json(row) + b"\n" for row in rows))
     write_atomic(settings.output / "results.json", json.dumps(results, indent=1).encode())
     return results
 
 
-def _distance(scored: ScoredFolder, metric: str, reference: RunningStatistics, ddof: int) -> float:
-    mine = RunningStatistics(len(reference.mean))
-    mine.update(scored.features(metric))
-    return frechet_distance(mine.mean, mine.covariance(ddof), reference.mean, reference.covariance(ddof))
+def _of_the_set(
+    settings: ScoreSettings,
+    scored: ScoredFolder,
+    name: Metric,
+    metric: LoadedMetric,
+    how: dict[str, Any],
+    stamp: dict[str, Any],
+) -> dict[str, SetScore]:
+    """Return a set's score of one metric, and add to its stamp how it was made."""
+    if name not in FRECHET:
+        stamp["splits"] = settings.splits
+        return {name: inception(scored, name, settings.splits)}
+    stamp["ddof"] = ddof = settings.protocol.ddof
+    if settings.reference is None:
+        return {}
+    if settings.reference.is_dir():
+        real = score_folder(settings.reference, [metric.extractor], settings.features, **how)
+        stamp["reference"] = real.stamp(name)
+        resamples = settings.interval_resamples
+        return {name: distance_to_folder(scored, real, name, ddof=ddof, num_resamples=resamples, seed=settings.seed)}
+    expected = {key: scored.stamp(name)[key] for key in ("extractor", "reader")}
+    statistics, stamp["reference"] = RunningStatistics.from_npz(settings.reference, expected)
+    return {name: distance_to_statistics(scored, statistics, name, ddof=ddof)}
+
+
+def _rows(
+    scored: ScoredFolder, items: Mapping[str, ScoredItem], each: Mapping[str, MetricOfVideos]
+) -> list[dict[str, Any]]:
+    """Return a line for each video, and for each item without one."""
+    rows = []
+    for video in scored.videos:
+        row = video.row()
+        row["faults"] |= {name: of.faults[video.name].row() for name, of in each.items() if video.name in of.faults}
+        row["scores"] = {score: value for of in each.values() for score, value in of.scores.get(video.name, {}).items()}
+        rows.append(row)
+    there = {video.name for video in scored.videos}
+    fault = Fault(Reason.NOT_THERE, "--items has it, and there is no such video: make it, or take the line out").row()
+    rows += [
+        {"name": name, "content": None, "video": None, "fault": fault, "faults": {}, "scores": {}}
+        for name in items
+        if name not in there
+    ]
+    return rows
 
 
 def _results(
-    settings: ScoreSettings, scored: ScoredFolder, scores: dict[str, float], references: dict[str, dict[str, Any]]
+    settings: ScoreSettings,
+    scored: ScoredFolder,
+    metrics: Mapping[Metric, LoadedMetric],
+    stamps: Mapping[Metric, dict[str, Any]],
+    scores: Mapping[str, SetScore],
+    rows: list[dict[str, Any]],
 ) -> dict[str, Any]:
     protocol: dict[str, Any] = {}
-    for metric in settings.metrics:
-        stamp = scored.stamp(metric)
-        how = {"ddof": settings.protocol.ddof} if metric in FRECHET else {"splits": settings.splits}
-        protocol[metric] = {"extractor": stamp["extractor"], "videos": stamp["videos"], **how}
-        protocol[metric] |= {"reference": references[metric]} if metric in references else {}
-    packages = {name: version(name) for name in ("magdiff-eval", "torch", "numpy")}
+    for name, stamp in stamps.items():
+        protocol[name] = {key: value for key, value in stamp.items() if key not in ("reader", "contents_sha256")}
+        protocol[name] |= {"about": metrics[name].about} if metrics[name].about else {}
+    if settings.items is not None:
+        protocol["items_sha256"] = sha256_of_file(settings.items)
+    faults = Counter(fault for row in rows for fault in _faults(row))
+    packages = {name: version(name) for name in ("magdiff-eval", "torch", "transformers", "numpy")}
     return {
         "protocol": protocol | {"reader": scored.store.reader, "expected": asdict(settings.expected)},
-        "scores": scores,
+        "scores": {name: score.value for name, score in scores.items()},
+        "intervals": {name: list(score.interval) for name, score in scores.items() if score.interval is not None},
+        "details": {name: {"videos": score.num_videos, **score.more} for name, score in scores.items()},
         "videos": {
             "folder": str(settings.videos),
             "found": len(scored.videos),
-            "counted": {metric: len(scored.counted(metric)) for metric in settings.metrics},
-            "contents_sha256": {metric: scored.stamp(metric)["contents_sha256"] for metric in settings.metrics},
-            "faults": scored.faults(),
+            "counted": {name: stamp["videos"] for name, stamp in stamps.items()},
+            "contents_sha256": {name: stamp["contents_sha256"] for name, stamp in stamps.items()},
+            "faults": dict(sorted(faults.items())),
         },
         "versions": packages | {"python": platform.python_version()},
     }
+
+
+def _faults(row: dict[str, Any]) -> list[str]:
+    own = [row["fault"]["reason"]] if row["fault"] else []
+    return own + [f"{metric}: {fault['reason']}" for metric, fault in row["faults"].items()]
 
 
 def main() -> None:
@@ -140,8 +214,10 @@ def main() -> None:
         results = score(tyro.cli(ScoreSettings, prog="python -m magdiff_eval.score"))
     except (ValueError, OSError) as error:
         sys.exit(f"score: {error}")
-    for metric, value in results["scores"].items():
-        print(f"{metric}: {value:.4f}")
+    for name, value in results["scores"].items():
+        interval = results["intervals"].get(name)
+        told = f" (95%: {interval[0]:.4f} to {interval[1]:.4f})" if interval else ""
+        print(f"{name}: {value:.4f}{told}, {results['details'][name]['videos']} videos")
     for fault, count in results["videos"]["faults"].items():
         print(f"{count} videos with {fault}: see rows.jsonl")
 

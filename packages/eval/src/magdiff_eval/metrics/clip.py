@@ -28,6 +28,8 @@ class ClipProtocol:
     """Frames are first resized to a square of this side, bicubic, aspect not kept; None: CLIP's own reading only."""
     pairs: Pairs
     """Frames that `frame_consistency` compares."""
+    cut_tall_frames: bool = False
+    """Frames taller than wide are cut to their lowest square."""
     text_scale: float | None
     """Published textual alignments are this times `textual_alignment`; None: there is no such score."""
 
@@ -40,10 +42,10 @@ TUNE_A_VIDEO = ClipProtocol(name="tune-a-video", clip=None, resize_px=None, pair
 """Tune-A-Video: its repository has no evaluation; the paper tells of all pairs of frames, of the CLIP score with the
 edited prompt, and prints both x100. Which CLIP, and what is done to frames, could not be found."""
 
-FATEZERO = ClipProtocol(name="fatezero", clip="ViT-B/32", resize_px=None, pairs="consecutive", text_scale=None)
-"""FateZero, CLIP/frame_acc_tem_con.py: frames taller than wide are cut to their lowest square, and each is compared
-with the next. Its text score is no cosine but the share of frames that CLIP finds no nearer to the source's prompt than
-to the target's."""
+FATEZERO = ClipProtocol(
+    name="fatezero", clip="ViT-B/32", resize_px=None, pairs="consecutive", cut_tall_frames=True, text_scale=None
+)
+"""FateZero, CLIP/frame_acc_tem_con.py: each frame is compared with the next, and the text score is `frame_accuracy`."""
 
 PROTOCOLS = {protocol.name: protocol for protocol in (LOVEU, TUNE_A_VIDEO, FATEZERO)}
 
@@ -60,13 +62,13 @@ def frame_consistency(embeddings: Embeddings, pairs: Pairs = "all") -> float:
     """
     if len(embeddings) < 2:
         raise ValueError(f"frame consistency needs at least two frames, got {len(embeddings)}")
-    unit = _unit(embeddings)
-    cosines = unit @ unit.T
+    vectors = unit(embeddings)
+    cosines = vectors @ vectors.T
     if pairs == "consecutive":
         return float(np.diagonal(cosines, offset=1).mean())
     if pairs != "all":
         raise ValueError(f"pairs is {pairs!r}: give 'all' or 'consecutive'")
-    different = ~np.eye(len(unit), dtype=bool)
+    different = ~np.eye(len(vectors), dtype=bool)
     return float(cosines[different].mean())
 
 
@@ -76,12 +78,27 @@ def textual_alignment(embeddings: Embeddings, text: Embeddings) -> float:
     Raises:
         ValueError: an embedding without direction.
     """
-    return float((_unit(embeddings) @ _unit(text[None])[0]).mean())
+    return float((unit(embeddings) @ unit(text[None])[0]).mean())
 
 
-def _unit(vectors: Embeddings) -> NDArray[np.float64]:
+def frame_accuracy(embeddings: Embeddings, prompt: Embeddings, source_prompt: Embeddings) -> float:
+    """Return FateZero's text score: the share of frames [F, D] no nearer to the source's prompt [D] than to the edit's.
+
+    Raises:
+        ValueError: an embedding without direction.
+    """
+    frames, texts = unit(embeddings), unit(np.stack([prompt, source_prompt]))
+    return float((frames @ texts[0] >= frames @ texts[1]).mean())
+
+
+def unit(vectors: Embeddings) -> NDArray[np.float64]:
+    """Return vectors [n, D] of length 1.
+
+    Raises:
+        ValueError: an embedding without direction.
+    """
     lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
     if not np.isfinite(lengths).all() or not lengths.all():
         raise ValueError("an embedding is zero or not finite: it has no direction to compare")
-    unit: NDArray[np.float64] = vectors / lengths
-    return unit
+    found: NDArray[np.float64] = vectors / lengths
+    return found

@@ -125,7 +125,7 @@ def compare(a: Results, b: Results, *, anyway: bool = False) -> Comparison:
             score=name, mean_a=value, mean_b=b.set_scores[name], num_pairs=None, difference=b.set_scores[name] - value
         )
         for name, value in a.set_scores.items()
-        if name in b.set_scores
+        if name in b.set_scores and name not in values[0]  # a mean of videos' scores is compared in pairs
     ]
     scores = [score for score in scores if score.num_pairs != 0]
     if not scores:

@@ -33,6 +33,10 @@ class Reason(StrEnum):
     SIZE_DIFFERS = "size_differs"
     LENGTH_NOT_TAKEN = "length_not_taken"
     NOT_FINITE = "not_finite"
+    COMPANION_DIFFERS = "companion_differs"
+    NOT_THERE = "not_there"
+    ITEM_LACKS = "item_lacks"
+    NOT_SCORED = "not_scored"
 
 
 PASSING = frozenset({Reason.LIMIT_EXCEEDED, Reason.CHANGED})

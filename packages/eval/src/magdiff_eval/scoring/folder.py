@@ -187,8 +187,22 @@ def score_folder(
     Raises:
         ValueError: as `list_videos`, or another process writes the store, or an extractor does not do as it should.
     """
-    videos = list_videos(folder)
+    return score_videos(
+        list_videos(folder), extractors, store_folder, expected=expected, settings=settings, report=report
+    )
+
+
+def score_videos(
+    videos: Sequence[VideoPath],
+    extractors: Sequence[Extractor],
+    store_folder: Path,
+    *,
+    expected: Expectations = ANY_VIDEO,
+    settings: EngineSettings = DEFAULTS,
+    report: Callable[[str], None] = print,
+) -> ScoredFolder:
+    """Return videos, by name, with the features of every extractor: `score_folder` of any videos."""
     store = open_store(store_folder, extractors)
     num_read = score_part(videos, extractors, store, expected=expected, settings=settings, report=report)
-    report(f"{len(videos)} videos in {folder}, {num_read} of them read now")
+    report(f"{num_read} of {len(videos)} videos read now")
     return ScoredFolder(videos, extractors, store, expected)

@@ -113,7 +113,7 @@ def toyworld_extractor(
     batch_size: int = 32,
     device: Device = "cpu",
 ) -> ClipExtractor:
-    """Return `toyworld-fvd`, 64 features a video, or `toyworld-is`, 100 logits: figures for toyworld alone.
+    """Return toyworld's `fvd`, 64 features a video, or its `video-is`, 100 logits: figures for toyworld alone.
 
     Args:
         network: on `device`, in float32.
@@ -124,7 +124,7 @@ def toyworld_extractor(
         device: where it runs.
     """
     return ClipExtractor(
-        name="toyworld-is" if logits else "toyworld-fvd",
+        name="video-is" if logits else "fvd",
         stamp={"network": "toyworld", "weights": dict(weights), "num_frames": num_frames, "precision": "float32"},
         batch_size=batch_size,
         clip_frames=num_frames,

@@ -40,6 +40,9 @@ class VideoPath:
     path: Path
     """The file, or the folder of pictures."""
     is_folder: bool
+    companions: tuple[VideoPath, ...] = ()
+    """Videos of its length and size that belong to it, such as an edit's source and masks: `read` puts their channels
+    behind its own, and its content is theirs too."""
 
 
 def list_videos(folder: Path) -> list[VideoPath]:
@@ -64,6 +67,11 @@ def list_videos(folder: Path) -> list[VideoPath]:
     return videos
 
 
+def companion(path: Path) -> VideoPath:
+    """Return a file, or a folder of numbered pictures, as a companion."""
+    return VideoPath(path.name, path, is_folder=path.is_dir())
+
+
 def reader_stamp() -> dict[str, str]:
     """Return what decodes videos, as the stamp of features holds it: other versions may give other pixels."""
     with vision_packages():
@@ -72,12 +80,33 @@ def reader_stamp() -> dict[str, str]:
 
 
 def read(video: VideoPath) -> tuple[Frames, Facts]:
-    """Return all frames of a video, uint8 [F, H, W, 3] at its own size, and what it is.
+    """Return all frames of a video, uint8 [F, H, W, 3] at its own size, and what it is; of companions 3 channels more.
 
     Raises:
-        VideoFault: it cannot be read, or not to its end.
+        VideoFault: it cannot be read, or not to its end; or a companion cannot, or is of another length or size.
         ValueError: the packages that read videos are missing.
     """
+    frames, facts = _read_alone(video)
+    beside = [frames]
+    for companion in video.companions:
+        try:
+            beside.append(_read_alone(companion)[0])
+        except VideoFault as stopped:
+            reason, detail = stopped.fault.reason, stopped.fault.detail
+            raise VideoFault(reason, f"{companion.path}, which belongs to it: {detail}") from None
+        if beside[-1].shape != frames.shape:
+            raise VideoFault(
+                Reason.COMPANION_DIFFERS,
+                f"it is {_told(frames)}, and {companion.path} {_told(beside[-1])}: give both the same frames and size",
+            )
+    return np.concatenate(beside, axis=3) if video.companions else frames, facts
+
+
+def _told(frames: Frames) -> str:
+    return f"{len(frames)} frames of {frames.shape[2]}x{frames.shape[1]} px"
+
+
+def _read_alone(video: VideoPath) -> tuple[Frames, Facts]:
     if video.is_folder:
         frames = _stacked(pictures(video.path))
         rate, kind = None, "frames"
