@@ -17,7 +17,7 @@ $(STAMP): constraints.txt pyproject.toml packages/curation/pyproject.toml packag
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	@echo "installing the packages and what they need (several GB with PyTorch; minutes on a fast line)"
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev \
-		--editable "packages/curation[all]" --editable packages/model --editable packages/eval
+		--editable "packages/curation[all]" --editable packages/model --editable "packages/eval[human]"
 	@# DeAOT's package asks for spatial-correlation-sampler, which builds almost nowhere and is not needed.
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps deaotpy
 	@touch $@
