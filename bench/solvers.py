@@ -14,8 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from magdiff_eval.benchmarks.toyworld import Toyworld
+from magdiff_eval.harness.shown import show
+from magdiff_eval.harness.toyworld import Toyworld
+from magdiff_eval.metrics.regions import mean_errors, squared_errors
+from magdiff_eval.scoring.items import ScoredItem
 from magdiff_model.checkpoints import load_pipeline
+from magdiff_model.data.framing import framed_frames, framed_masks
 
 DDIM = "ddim 50"
 
@@ -33,13 +37,16 @@ def main() -> None:
     options.add_argument("--output", type=Path, default=Path("data/bench/solvers/rows.jsonl"))
     chosen = options.parse_args()
     pipeline = load_pipeline(chosen.model)
-    world = Toyworld(pipeline, chosen.clips, chosen.seed, (chosen.task,))
+    drawn = chosen.output.parent / "drawn"
+    world = Toyworld(drawn, chosen.clips, chosen.seed, (chosen.task,), pipeline.config.num_frames)
+    items, oracle = world.listing().items, world.metric()
+    assert oracle.scores is not None, "a score of videos"
     chosen.output.parent.mkdir(parents=True, exist_ok=True)
     rows = [json.loads(line) for line in chosen.output.read_text().splitlines()] if chosen.output.is_file() else []
     made = {(row["clip"], row["solver"]) for row in rows}
     variants = [DDIM, *chosen.solvers]
-    for number, item in enumerate(world.items()):
-        shown = slice(1) if chosen.task == "generate" else slice(None)
+    for number, item in enumerate(items):
+        shown = show(item, pipeline.config.num_frames, _never)
         for name in variants if number % 2 else variants[::-1]:
             if (number, name) in made:
                 continue
@@ -47,15 +54,22 @@ def main() -> None:
             begin = time.perf_counter()
             video = pipeline(
                 item.prompt,
-                item.source[shown],
-                item.masks[shown],
+                shown.frames,
+                shown.masks,
                 num_inference_steps=int(steps),
                 guidance_scale=chosen.guidance_scale,
                 image_guidance_scale=chosen.image_guidance_scale,
                 solver=solver,
                 seed=number,
             ).frames[0]
-            row = {"clip": number, "solver": name, "seconds": time.perf_counter() - begin, **item.score(video)}
+            seconds = time.perf_counter() - begin
+            scores = oracle.scores(oracle.extractor.prepare(video).numpy(), ScoredItem(name=item.name))
+            if chosen.task == "edit":
+                side = video.shape[1]
+                framed = framed_frames(shown.frames, side).numpy(), framed_masks(shown.masks, side).numpy()
+                errors = [squared_errors(*each) for each in zip(video, *framed, strict=True)]
+                scores |= mean_errors(np.array(errors))
+            row = {"clip": number, "solver": name, "seconds": seconds, **scores}
             rows.append(row)
             with chosen.output.open("a") as file:
                 file.write(json.dumps(row, default=float) + "\n")
@@ -73,6 +87,10 @@ def main() -> None:
             differences = values - np.array([float(row[score]) for row in by_solver[DDIM]])
             low = differences.mean() - 1.96 * differences.std(ddof=1) / np.sqrt(len(differences))
             print(f"  {score:20} {values.mean():.4f}  {differences.mean():+.4f}, at least {low:+.4f}")
+
+
+def _never(*_: object) -> tuple[None, str]:
+    raise AssertionError("toyworld's subjects have masks")
 
 
 def _clip(row: dict[str, float]) -> float:

@@ -100,7 +100,7 @@ def test_the_protocols_differ_as_their_sources_do_and_can_be_stamped() -> None:
 
 def test_eight_frames_are_refused_with_what_can_be_asked_for() -> None:
     for protocol in PROTOCOLS.values():
-        with pytest.raises(ValueError, match=r"a video has 8 frames and .* shows I3D 16: .* repeat or resample"):
+        with pytest.raises(ValueError, match=r"a video has 8 frames and .* shows 16: .* repeat or resample"):
             prepare_clips(videos(8), protocol)
     with pytest.raises(ValueError, match=r"a video has 32 frames .* windows or resample"):
         prepare_clips(videos(32), MAGDIFF)

@@ -32,8 +32,13 @@ def test_a_videos_errors_inside_and_outside_are_means_over_all_its_values() -> N
     video, source = rng.integers(0, 256, (2, 3, 5, 7, 3)).astype(np.uint8)
     masks = rng.random((3, 5, 7)) < 0.3
     rows = np.array([squared_errors(*each) for each in zip(video, source, masks, strict=True)])
-    inside, outside = mean_errors(rows)
-    assert inside == pytest.approx(error_inside(video, source, masks))
-    assert outside == pytest.approx(error_inside(video, source, ~masks))
+    found = mean_errors(rows)
+    assert found == {
+        "error-inside": pytest.approx(error_inside(video, source, masks)),
+        "error-flat": pytest.approx(mean_colour_error(source, masks)),
+        "error-outside": pytest.approx(error_inside(video, source, ~masks)),
+    }
     whole = np.array([squared_errors(video[0], source[0], np.ones((5, 7), bool))])
-    assert mean_errors(whole)[1] is None
+    assert list(mean_errors(whole)) == ["error-inside", "error-flat"]
+    nothing = np.array([squared_errors(video[0], source[0], np.zeros((5, 7), bool))])
+    assert list(mean_errors(nothing)) == ["error-outside"]

@@ -11,7 +11,7 @@ import scipy.stats
 from magdiff_eval.compare import as_markdown
 from magdiff_eval.scoring.compare import as_json, compare, load_results, student_quantile
 
-PROTOCOL = {"clip": {"name": "loveu", "resize_px": 480}, "frames": 8, "unet_sha256": "aa"}
+PROTOCOL = {"clip": {"name": "loveu", "resize_px": 480}, "frames": 8, "maker": {"unet_sha256": "aa"}}
 Rows = list[dict[str, Any]]
 
 
@@ -85,9 +85,11 @@ def test_other_protocols_are_refused_by_their_first_difference_and_shown_when_as
 
 def test_what_was_scored_may_differ_and_is_shown(tmp_path: Path) -> None:
     a = load_results(written(tmp_path / "a", scored({"v": 1.0})))
-    b = load_results(written(tmp_path / "b", scored({"v": 2.0}), protocol={"unet_sha256": "bb", "steps": 20}))
+    b = load_results(
+        written(tmp_path / "b", scored({"v": 2.0}), protocol={"maker": {"unet_sha256": "bb", "steps": 20}})
+    )
     text = as_markdown(compare(a, b))
-    assert 'What was scored: unet_sha256 is "aa" and "bb"; steps is in one alone, 20' in text
+    assert 'What was scored: maker.unet_sha256 is "aa" and "bb"; maker.steps is in one alone, 20' in text
     assert "Not the same" not in text
 
 
@@ -152,3 +154,14 @@ def test_the_command_prints_markdown_or_json_and_fails_with_a_sentence(tmp_path:
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr.startswith("compare: ")
     assert "frames is 8 and 16" in refused.stderr
+
+
+def test_a_metric_that_one_result_alone_has_is_no_difference(tmp_path: Path) -> None:
+    rows = [{"name": name, "scores": {"dino": 0.5}} for name in "ab"]
+    shared = {"dino": {"extractor": "d", "scores": ["dino"]}}
+    for name, more in (("a", {"motion": {"extractor": "m", "scores": ["motion"]}}), ("b", {})):
+        (tmp_path / name).mkdir()
+        content = json.dumps({"protocol": {**shared, **more}, "rows": rows})
+        (tmp_path / name / "results.json").write_text(content)
+    a, b = (load_results(tmp_path / name) for name in "ab")
+    assert [score.score for score in compare(a, b).scores] == ["dino"]

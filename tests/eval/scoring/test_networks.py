@@ -33,9 +33,9 @@ def test_i3d_is_shown_what_its_protocol_prepares_of_the_whole_video(name: str, m
 def test_lengths_that_a_network_does_not_take_are_refused_in_words() -> None:
     nothing = torch.nn.Identity()
     mean = np.zeros((3, 16, 128, 171), np.float32)
-    with pytest.raises(ValueError, match="a video has 8 frames and protocol magdiff shows I3D 16"):
+    with pytest.raises(ValueError, match="a video has 8 frames and protocol magdiff shows 16"):
         fvd_extractor(nothing, WEIGHTS, MAGDIFF).frames_needed(8)
-    with pytest.raises(ValueError, match="a video has 17 frames and C3D takes 16: generate videos of 16"):
+    with pytest.raises(ValueError, match="a video has 17 frames and protocol tgan2 shows 16"):
         is_extractor(nothing, WEIGHTS, mean).frames_needed(17)
     with pytest.raises(ValueError, match="a video has 16 frames and toyworld's extractor takes 8"):
         toyworld_extractor(ToyworldExtractor(), WEIGHTS, num_frames=8).frames_needed(16)

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import tyro
 
-from magdiff_eval.results import markdown
+from magdiff_eval.markdown import markdown
 from magdiff_eval.scoring.compare import Compared, Comparison, as_json, compare, load_results
 
 

@@ -9,12 +9,9 @@ and a run that was stopped goes on. `--items` says what belongs to each video: p
 from __future__ import annotations
 
 import json
-import platform
 import sys
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +20,14 @@ import tyro
 from magdiff_curation.clips.atomic import canonical_json, sha256_of_file, write_atomic
 from magdiff_eval.metrics.frechet import RunningStatistics
 from magdiff_eval.scoring.engine import EngineSettings
-from magdiff_eval.scoring.faults import Expectations, Fault, Reason
+from magdiff_eval.scoring.faults import Expectations
 from magdiff_eval.scoring.folder import ScoredFolder, score_folder, score_videos
 from magdiff_eval.scoring.items import ScoredItem, read_items
-from magdiff_eval.scoring.loading import FRECHET, ExtractorSettings, Metric, load_metrics
+from magdiff_eval.scoring.loading import FRECHET, ExtractorSettings, load_metrics
 from magdiff_eval.scoring.metric import LoadedMetric
+from magdiff_eval.scoring.networks import ClipExtractor, first_frames
 from magdiff_eval.scoring.per_video import MetricOfVideos, score_alone, score_with_companions
+from magdiff_eval.scoring.results import results_of, rows_of
 from magdiff_eval.scoring.set_scores import (
     SetScore,
     distance_to_folder,
@@ -36,7 +35,7 @@ from magdiff_eval.scoring.set_scores import (
     inception,
     mean_scores,
 )
-from magdiff_eval.scoring.videos import list_videos
+from magdiff_eval.scoring.videos import VideoPath, list_videos
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +46,14 @@ class ScoreSettings(ExtractorSettings):
     """The folder: video files, or sub-folders of numbered frames."""
     items: Path | None = None
     """What belongs to each video, a .jsonl or .csv with a line a video: name, prompt, references, source, masks …"""
+    only_items: bool = False
+    """Leave out videos that --items does not name."""
     reference: Path | None = None
     """What Fréchet distances are to: a folder of videos, or a file that --statistics wrote."""
+    reference_frames: int | None = None
+    """Of the reference's videos only so many frames count, from the first on; all do otherwise."""
+    reference_stride: int = 1
+    """From one of these frames to the next."""
     output: Path = Path("data/video-scores")
     """Receives rows.jsonl and results.json."""
     features: Path = Path("data/features")
@@ -76,7 +81,7 @@ class ScoreSettings(ExtractorSettings):
         return Expectations(min_frames=self.min_frames, frame_rate=self.frame_rate, equal_sizes=self.equal_sizes)
 
 
-def score(settings: ScoreSettings, metrics: Mapping[Metric, LoadedMetric] | None = None) -> dict[str, Any]:
+def score(settings: ScoreSettings, metrics: Mapping[str, LoadedMetric] | None = None) -> dict[str, Any]:
     """Score, write rows.jsonl and results.json, and return the latter's content.
 
     Args:
@@ -93,12 +98,7 @@ def score(settings: ScoreSettings, metrics: Mapping[Metric, LoadedMetric] | None
     if settings.statistics is not None and len(settings.metrics) > 1:
         raise ValueError(f"--statistics is for one metric, not {', '.join(settings.metrics)}: write one at a time")
     items = read_items(settings.items) if settings.items is not None else {}
-    videos = list_videos(settings.videos)
-    if items and not items.keys() & {video.name for video in videos}:
-        raise ValueError(
-            f"no video of {settings.videos} has an item: the first video is {videos[0].name}, the first item "
-            f"{next(iter(items))}: name items as their videos"
-        )
+    videos = _chosen(settings, items)
     metrics = load_metrics(settings) if metrics is None else metrics
     shared = [metric.extractor for metric in metrics.values() if not metric.companions]
     how: dict[str, Any] = {"expected": settings.expected, "settings": EngineSettings(workers=settings.workers)}
@@ -106,30 +106,50 @@ def score(settings: ScoreSettings, metrics: Mapping[Metric, LoadedMetric] | None
     if settings.statistics is not None:
         scored.save_statistics(settings.metrics[0], settings.statistics)
     scores: dict[str, SetScore] = {}
-    stamps: dict[Metric, dict[str, Any]] = {}
+    stamps: dict[str, dict[str, Any]] = {}
     each: dict[str, MetricOfVideos] = {}
     for name, metric in metrics.items():
         if metric.scores is None:
             stamps[name] = scored.stamp(name)
-            scores |= _of_the_set(settings, scored, name, metric, how, stamps[name])
-            continue
-        if metric.companions:
-            each[name] = score_with_companions(metric, videos, items, settings.features, **how)
+            found = _of_the_set(settings, scored, name, metric, how, stamps[name])
         else:
-            each[name] = score_alone(metric, scored, items)
-        scores |= mean_scores(each[name].scores)
-        stamps[name] = each[name].folder.stamp(name)
-    rows = _rows(scored, items, each)
-    results = _results(settings, scored, metrics, stamps, scores, rows)
+            each[name] = (
+                score_with_companions(metric, videos, items, settings.features, **how)
+                if metric.companions
+                else score_alone(metric, scored, items)
+            )
+            found = mean_scores(each[name].scores)
+            stamps[name] = each[name].folder.stamp(name)
+        stamps[name] |= {"scores": list(found), "of_videos": metric.scores is not None} | (
+            {"about": metric.about} if metric.about else {}
+        )
+        scores |= found
+    rows = rows_of(scored, items, each)
+    results = results_of(scored, stamps, scores, rows)
+    results["protocol"]["expected"] = asdict(settings.expected)
+    if settings.items is not None:
+        results["protocol"]["items_sha256"] = sha256_of_file(settings.items)
+    results["videos"]["folder"] = str(settings.videos)
     write_atomic(settings.output / "rows.jsonl", b"".join(canonical_json(row) + b"\n" for row in rows))
     write_atomic(settings.output / "results.json", json.dumps(results, indent=1).encode())
     return results
 
 
+def _chosen(settings: ScoreSettings, items: Mapping[str, ScoredItem]) -> list[VideoPath]:
+    videos = list_videos(settings.videos)
+    named = [video for video in videos if video.name in items]
+    if items and not named:
+        raise ValueError(
+            f"no video of {settings.videos} has an item: the first video is {videos[0].name}, the first item "
+            f"{next(iter(items))}: name items as their videos"
+        )
+    return named if settings.only_items else videos
+
+
 def _of_the_set(
     settings: ScoreSettings,
     scored: ScoredFolder,
-    name: Metric,
+    name: str,
     metric: LoadedMetric,
     how: dict[str, Any],
     stamp: dict[str, Any],
@@ -141,71 +161,18 @@ def _of_the_set(
     stamp["ddof"] = ddof = settings.protocol.ddof
     if settings.reference is None:
         return {}
+    seen = metric.extractor
+    if settings.reference_frames is not None:
+        assert isinstance(seen, ClipExtractor), "of clips"
+        seen = first_frames(seen, settings.reference_frames, settings.reference_stride)
     if settings.reference.is_dir():
-        real = score_folder(settings.reference, [metric.extractor], settings.features, **how)
+        real = score_folder(settings.reference, [seen], settings.features, **how)
         stamp["reference"] = real.stamp(name)
         resamples = settings.interval_resamples
         return {name: distance_to_folder(scored, real, name, ddof=ddof, num_resamples=resamples, seed=settings.seed)}
-    expected = {key: scored.stamp(name)[key] for key in ("extractor", "reader")}
+    expected = {"extractor": dict(seen.stamp), "reader": scored.stamp(name)["reader"]}
     statistics, stamp["reference"] = RunningStatistics.from_npz(settings.reference, expected)
     return {name: distance_to_statistics(scored, statistics, name, ddof=ddof)}
-
-
-def _rows(
-    scored: ScoredFolder, items: Mapping[str, ScoredItem], each: Mapping[str, MetricOfVideos]
-) -> list[dict[str, Any]]:
-    """Return a line for each video, and for each item without one."""
-    rows = []
-    for video in scored.videos:
-        row = video.row()
-        row["faults"] |= {name: of.faults[video.name].row() for name, of in each.items() if video.name in of.faults}
-        row["scores"] = {score: value for of in each.values() for score, value in of.scores.get(video.name, {}).items()}
-        rows.append(row)
-    there = {video.name for video in scored.videos}
-    fault = Fault(Reason.NOT_THERE, "--items has it, and there is no such video: make it, or take the line out").row()
-    rows += [
-        {"name": name, "content": None, "video": None, "fault": fault, "faults": {}, "scores": {}}
-        for name in items
-        if name not in there
-    ]
-    return rows
-
-
-def _results(
-    settings: ScoreSettings,
-    scored: ScoredFolder,
-    metrics: Mapping[Metric, LoadedMetric],
-    stamps: Mapping[Metric, dict[str, Any]],
-    scores: Mapping[str, SetScore],
-    rows: list[dict[str, Any]],
-) -> dict[str, Any]:
-    protocol: dict[str, Any] = {}
-    for name, stamp in stamps.items():
-        protocol[name] = {key: value for key, value in stamp.items() if key not in ("reader", "contents_sha256")}
-        protocol[name] |= {"about": metrics[name].about} if metrics[name].about else {}
-    if settings.items is not None:
-        protocol["items_sha256"] = sha256_of_file(settings.items)
-    faults = Counter(fault for row in rows for fault in _faults(row))
-    packages = {name: version(name) for name in ("magdiff-eval", "torch", "transformers", "numpy")}
-    return {
-        "protocol": protocol | {"reader": scored.store.reader, "expected": asdict(settings.expected)},
-        "scores": {name: score.value for name, score in scores.items()},
-        "intervals": {name: list(score.interval) for name, score in scores.items() if score.interval is not None},
-        "details": {name: {"videos": score.num_videos, **score.more} for name, score in scores.items()},
-        "videos": {
-            "folder": str(settings.videos),
-            "found": len(scored.videos),
-            "counted": {name: stamp["videos"] for name, stamp in stamps.items()},
-            "contents_sha256": {name: stamp["contents_sha256"] for name, stamp in stamps.items()},
-            "faults": dict(sorted(faults.items())),
-        },
-        "versions": packages | {"python": platform.python_version()},
-    }
-
-
-def _faults(row: dict[str, Any]) -> list[str]:
-    own = [row["fault"]["reason"]] if row["fault"] else []
-    return own + [f"{metric}: {fault['reason']}" for metric, fault in row["faults"].items()]
 
 
 def main() -> None:

@@ -103,7 +103,7 @@ def _exact(num_frames: int, protocol: FvdProtocol) -> NDArray[np.int64]:
     if num_frames != wanted:
         others = "repeat or resample" if num_frames < wanted else "windows or resample"
         raise ValueError(
-            f"a video has {num_frames} frames and protocol {protocol.name} shows I3D {wanted}: "
+            f"a video has {num_frames} frames and protocol {protocol.name} shows {wanted}: "
             f"give videos of {wanted}, or ask for clip_mode {others}, for both sets; such scores compare only "
             "with others made the same way"
         )

@@ -25,25 +25,32 @@ def error_inside(video: Frames, source: Frames, masks: Masks) -> float:
     return float(np.mean(difference**2))
 
 
-def squared_errors(frame: Image, source: Image, mask: Mask) -> tuple[float, int, float, int]:
-    """Return a frame's sum of squared errors inside the mask, the number of values there, and both outside of it.
+def squared_errors(frame: Image, source: Image, mask: Mask) -> tuple[float, float, int, float, int]:
+    """Return sums of squared errors of a frame and over how many values each is: `mean_errors` makes means of them.
 
     Args:
         frame, source: uint8 [H, W, 3].
         mask: bool [H, W].
+
+    Returns:
+        Inside the mask; inside, had the source's own pixels been painted in their mean colour; the number of values
+        there; outside; and the number of values there.
     """
     squares = ((frame.astype(np.float64) - source) / 127.5) ** 2
-    inside = 3 * int(mask.sum())
-    return float(squares[mask].sum()), inside, float(squares[~mask].sum()), squares.size - inside
+    inside = source[mask].astype(np.float64) / 127.5
+    flat = float(((inside - inside.mean(axis=0)) ** 2).sum()) if len(inside) else 0.0
+    return float(squares[mask].sum()), flat, inside.size, float(squares[~mask].sum()), squares.size - inside.size
 
 
-def mean_errors(rows: NDArray[np.float64]) -> tuple[float | None, float | None]:
-    """Return a video's mean squared error inside and outside, of its `squared_errors` [F, 4]; None of an empty one."""
-    sum_inside, num_inside, sum_outside, num_outside = rows.sum(axis=0)
-    return (
-        float(sum_inside / num_inside) if num_inside else None,
-        float(sum_outside / num_outside) if num_outside else None,
-    )
+def mean_errors(rows: NDArray[np.float64]) -> dict[str, float]:
+    """Return a video's mean squared errors, of its `squared_errors` [F, 5].
+
+    `error-inside` and `error-outside` the mask, and `error-flat`: what an edit without any detail inside would get,
+    each frame in its mean colour. Of an empty region there is none.
+    """
+    inside, flat, num_inside, outside, num_outside = (float(x) for x in rows.sum(axis=0))
+    found = {"error-inside": inside / num_inside, "error-flat": flat / num_inside} if num_inside else {}
+    return found | ({"error-outside": outside / num_outside} if num_outside else {})
 
 
 def mean_colour_error(source: Frames, masks: Masks) -> float:

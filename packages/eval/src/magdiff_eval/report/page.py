@@ -11,12 +11,12 @@ import html
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from magdiff_curation.clips.atomic import write_atomic
-from magdiff_eval.items import Row
-from magdiff_eval.results import Table
+from magdiff_eval.markdown import Table
 
 MAX_VIDEOS = 200
 
@@ -28,7 +28,7 @@ class Shown:
     source: Path
     subject: Path
     result: Path
-    row: Row
+    row: dict[str, Any]
 
 
 def write_page(path: Path, title: str, notes: list[str], tables: list[Table], shown: list[Shown]) -> None:

@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from magdiff_eval.items import Row
 from magdiff_eval.scoring.lines import read_lines
 
-OF_THE_MODEL = ("unet_sha256", "steps", "guidance_scale", "image_guidance_scale", "precision")
+Row = dict[str, Any]
+"""One video's line."""
+OF_THE_MODEL = ("maker",)
 """Entries of a protocol that say what was scored, not how: they may differ, and are shown."""
 NOT_SCORES = ("seconds", "num_frames", "width", "height", "frame_rate")
 CONFIDENCE = 0.95
@@ -109,7 +110,7 @@ def compare(a: Results, b: Results, *, anyway: bool = False) -> Comparison:
     Raises:
         ValueError: the protocols differ, and `anyway` is not set; the first difference is named. Or no score in common.
     """
-    found = list(_differences(a.protocol, b.protocol))
+    found = list(_differences(*_of_both(a.protocol, b.protocol)))
     model = [text for name, text in found if name.partition(".")[0] in OF_THE_MODEL]
     other = [text for name, text in found if name.partition(".")[0] not in OF_THE_MODEL]
     if other and not anyway:
@@ -188,6 +189,16 @@ def _scores(rows: list[Row]) -> dict[str, dict[str, float]]:
                 task = f"{row['task']}: " if "task" in row else ""
                 found.setdefault(task + name, {})[row["name"]] = float(value)
     return found
+
+
+def _of_both(a: dict[str, Any], b: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return two protocols without the metrics that one of them alone has: they have no score in common."""
+
+    def without(mine: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+        alone = {name for name, entry in mine.items() if isinstance(entry, dict) and "scores" in entry} - other.keys()
+        return {name: entry for name, entry in mine.items() if name not in alone}
+
+    return without(a, b), without(b, a)
 
 
 def _is_number(value: object) -> bool:

@@ -83,7 +83,7 @@ def motion_extractor() -> ClipExtractor:
 
 
 def regions_extractor() -> ClipExtractor:
-    """Return `regions`: `squared_errors` of every frame, [F, 4], against the source that stands beside it.
+    """Return `regions`: `squared_errors` of every frame, [F, 5], against the source that stands beside it.
 
     Frames are uint8 [F, H, W, 9]: the video, its source, and the mask of what was to be kept.
     """

@@ -29,7 +29,7 @@ class ExtractorSettings:
     """What videos are shown to."""
 
     metrics: tuple[Metric, ...] = ("fvd",)
-    """Of the set: fvd (I3D), video-is (C3D). Of every video: clip (frames' consistency, alignment with the prompt), dino
+    """Of the set: fvd (I3D), video-is (C3D). Of every video: clip (frames' consistency, alignment with the text), dino
     (likeness to the subject), pickscore, motion, regions (an edit's error in and out of what it was to keep)."""
     extractors: Literal["published", "toyworld"] = "published"
     """The networks; toyworld's are part of the repository, and compare with nothing published."""
@@ -60,7 +60,7 @@ class ExtractorSettings:
         return replace(PROTOCOLS[self.fvd_protocol], clip_mode=self.clip_mode)
 
 
-def load_metrics(settings: ExtractorSettings) -> dict[Metric, LoadedMetric]:
+def load_metrics(settings: ExtractorSettings) -> dict[str, LoadedMetric]:
     """Return the settings' metrics, their networks on the settings' device.
 
     Raises:
@@ -103,7 +103,9 @@ def _load(metric: Metric, settings: ExtractorSettings, device: torch.device) -> 
         c3d, mean = weights.load_c3d(folder)
         stamp = asdict(weights.stamp_of(c3d))
         return LoadedMetric(
-            extractor=networks.is_extractor(c3d.to(device), stamp, mean, batch_size=batch_size, device=device)
+            extractor=networks.is_extractor(
+                c3d.to(device), stamp, mean, clip_mode=settings.clip_mode, batch_size=batch_size, device=device
+            )
         )
     if metric == "clip":
         protocol = CLIP_PROTOCOLS[settings.clip_protocol]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from magdiff_curation.clips.masks import Frames
-from magdiff_eval.metrics.fvd import FvdProtocol, clip_indices, prepare_clips
+from magdiff_eval.metrics.fvd import TF, ClipMode, FvdProtocol, clip_indices, prepare_clips
 from magdiff_eval.models import c3d, toyworld
 
 Device = torch.device | str
@@ -49,6 +49,25 @@ class ClipExtractor:
         return self.network(batch.to(self.device))
 
 
+def first_frames(extractor: ClipExtractor, num_frames: int, stride: int) -> ClipExtractor:
+    """Return an extractor that sees videos as if they had only their frames 0, stride, …, `num_frames` of them.
+
+    For real videos beside made ones, which have so many frames at their own rate.
+    """
+    taken = np.arange(num_frames) * stride
+
+    def indices(given: int) -> NDArray[np.int64]:
+        if given <= taken[-1]:
+            raise ValueError(
+                f"a video has {given} frames, and {num_frames} are taken, every {stride}th: it needs {taken[-1] + 1}, "
+                "or a smaller stride"
+            )
+        return taken[extractor.indices(num_frames)]
+
+    sampled = {"num_frames": num_frames, "stride": stride}
+    return replace(extractor, indices=indices, stamp=dict(extractor.stamp) | {"first_frames": sampled})
+
+
 def fvd_extractor(
     network: nn.Module, weights: Weights, protocol: FvdProtocol, *, batch_size: int = 8, device: Device = "cpu"
 ) -> ClipExtractor:
@@ -80,24 +99,33 @@ def is_extractor(
     weights: Weights,
     mean: NDArray[np.floating],
     *,
+    clip_mode: ClipMode = "exact",
     batch_size: int = 8,
     device: Device = "cpu",
 ) -> ClipExtractor:
-    """Return `video-is`: C3D's logits [1, 101], of videos of 16 frames as TGAN2 shows them.
+    """Return `video-is`: C3D's logits [clips, 101], of clips of 16 frames as TGAN2 shows them.
 
     Args:
         network: a `C3D` on `device`, in float32.
         weights: they are part of the stamp; the mean's are to be among them.
         mean: [3, 16, 128, 171], TGAN2's.
+        clip_mode: what is done to videos of another length.
         batch_size: videos at once.
         device: where it runs.
     """
+    protocol = replace(TF, name="tgan2", num_frames=c3d.NUM_FRAMES, clip_mode=clip_mode)  # of which clips alone count
     return ClipExtractor(
         name="video-is",
-        stamp={"network": "c3d", "weights": dict(weights), "protocol": "tgan2", "precision": "float32"},
+        stamp={
+            "network": "c3d",
+            "weights": dict(weights),
+            "protocol": "tgan2",
+            "clip_mode": clip_mode,
+            "precision": "float32",
+        },
         batch_size=batch_size,
         clip_frames=c3d.NUM_FRAMES,
-        indices=lambda num_frames: _whole(num_frames, c3d.NUM_FRAMES, "C3D"),
+        indices=lambda num_frames: clip_indices(num_frames, protocol),
         inputs=lambda clips: c3d.tgan2_inputs(clips, mean, device),
         network=network,
         device=device,

@@ -102,12 +102,10 @@ def motion_metric() -> LoadedMetric:
 
 
 def regions_metric() -> LoadedMetric:
-    """Return `error-inside` and `error-outside` of what an edit was to keep."""
+    """Return an edit's errors inside and outside what it was to keep: `mean_errors`."""
 
     def scores(features: Features, _: ScoredItem) -> Scores:
-        inside, outside = mean_errors(features.astype(np.float64))
-        both = {"error-inside": inside, "error-outside": outside}
-        return {name: error for name, error in both.items() if error is not None}
+        return mean_errors(features.astype(np.float64))
 
     companions = ("source", "masks")
     return LoadedMetric(extractor=frame_networks.regions_extractor(), scores=scores, companions=companions)

@@ -1,1 +1,0 @@
-"""Benchmarks: each turns its data into items, and a run's rows into its table."""
