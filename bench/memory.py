@@ -121,7 +121,7 @@ def measure(name: str, ranks: Ranks) -> dict[str, int]:
     estimated = estimate(build(unet, settings), settings, ranks.device.type, ranks.count)
     # First at a small size: torch and diffusers import some of themselves when it is needed.
     two_steps(
-        {}, replace(settings, batch_size=settings.accumulate * ranks.count, data=DataSettings(num_frames=2)), ranks
+        {}, replace(settings, batch_size=settings.accumulate * ranks.count, data=DataSettings(num_frames=3)), ranks
     )
     gc.collect()
     forget_peak(ranks.device)

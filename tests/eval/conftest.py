@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -22,3 +23,11 @@ def launch() -> Iterator[Callable]:
         pytest.skip(f"no browser here: {REMEDY}")
     with sync_playwright() as driver:
         yield lambda: driver.chromium.launch(executable_path=path)
+
+
+@pytest.fixture(scope="module")
+def chromium(launch: Callable) -> Iterator[Any]:
+    """A browser."""
+    browser = launch()
+    yield browser
+    browser.close()

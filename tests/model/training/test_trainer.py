@@ -52,6 +52,12 @@ def test_a_batch_that_cannot_be_cut_evenly_is_refused(shards: Path, tiny_base: s
         train(small(shards, tiny_base, tmp_path, batch_size=4, accumulate=3))
 
 
+def test_two_frames_in_bf16_on_a_cpu_are_refused(shards: Path, tiny_base: str, tmp_path: Path) -> None:
+    two = DataSettings(frame_stride=2, num_frames=2)
+    with pytest.raises(ValueError, match="num_frames 2 has wrong gradients in bf16 on a CPU: use precision fp32"):
+        train(small(shards, tiny_base, tmp_path, steps=1, precision="bf16", device="cpu", data=two))
+
+
 def test_a_step_without_a_finite_gradient_changes_nothing_and_is_told(
     shards: Path, tiny_base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,6 +7,7 @@ make others than it was trained on is another baseline.
 
 from __future__ import annotations
 
+import math
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,11 @@ def _computes_in(device: torch.device, precision: Precision) -> str:
         return "bf16" if torch.is_autocast_enabled(device.type) else "fp32"
 
 
+def _finite(value: object) -> object:
+    """Return a scheduler's setting as JSON takes it: DPM-Solver++ clips at -inf."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _stamp(baseline: Baseline, folder: Path, values: Values, pipeline: Any, precision: str) -> dict[str, Any]:
     settings = pipeline.scheduler.config.items()
     return {
@@ -132,7 +138,7 @@ def _stamp(baseline: Baseline, folder: Path, values: Values, pipeline: Any, prec
         "not_as_published": [name for name, setting in baseline.settings.items() if values[name] != setting.value],
         "scheduler": {
             "class": type(pipeline.scheduler).__name__,
-            **{key: value for key, value in settings if not key.startswith("_")},
+            **{key: _finite(value) for key, value in settings if not key.startswith("_")},
         },
         "image": baseline.image,
         "prompt": baseline.prompt,

@@ -24,12 +24,14 @@ from PIL import Image as PillowImage
 
 from magdiff_curation.clips.atomic import canonical_json, write_atomic
 from magdiff_curation.clips.masks import Frames, Image, Masks, subject_image
-from magdiff_curation.clips.video import encode
+from magdiff_curation.clips.video import CodecSettings, encode
 from magdiff_eval.harness.shown import Shown
 from magdiff_eval.layouts.item import Item, Listing
 
 FRAME_RATE = 8.0
 """Frames per second of what is written to look at."""
+PREVIEW = CodecSettings(constant_rate_factor=25)
+"""Small: a page holds hundreds."""
 
 
 class RunFolder:
@@ -66,11 +68,13 @@ class RunFolder:
 
     def keep(self, item: Item, video: Frames, shown: Shown, facts: Mapping[str, Any]) -> None:
         """Keep an item's video uint8 [F, H, W, 3] and what was shown; it counts as made once this has returned."""
-        write_atomic(self.output / "videos" / f"{item.name}.mp4", encode(video, FRAME_RATE))
+        write_atomic(self.output / "videos" / f"{item.name}.mp4", encode(_even(video), FRAME_RATE, PREVIEW))
         masks = np.ones(shown.frames.shape[:3], bool) if shown.masks is None else shown.masks
         subjects = [subject_image(frame, mask) for frame, mask in zip(shown.frames, masks, strict=True)]
         if item.task == "edit":
-            write_atomic(self.output / "shown" / f"{item.name}.mp4", encode(_even(np.stack(subjects)), FRAME_RATE))
+            write_atomic(
+                self.output / "shown" / f"{item.name}.mp4", encode(_even(np.stack(subjects)), FRAME_RATE, PREVIEW)
+            )
         else:
             write_atomic(self.output / "shown" / f"{item.name}.png", png(subjects[0]))
         write_pictures(self.frames / item.name, video, {"made.json": canonical_json(facts)})

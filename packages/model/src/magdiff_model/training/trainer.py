@@ -34,7 +34,7 @@ class Trainer:
     """The UNet with its optimiser, schedule, scaler and moving average, on this rank.
 
     Raises:
-        ValueError: a precision that does not go with the sharding.
+        ValueError: a precision that does not go with the sharding, or on a CPU with the number of frames.
     """
 
     def __init__(self, pipeline: MagDiffPipeline, settings: TrainSettings, ranks: Ranks) -> None:
@@ -42,6 +42,9 @@ class Trainer:
         self.half = half_precision(settings, ranks.device)
         if self.half is torch.float16 and settings.sharding == "full":
             raise ValueError("precision fp16 does not go with sharding full: use bf16, or sharding none")
+        # oneDNN 3.12's bf16 weight gradient of a convolution over 3 frames reads past the end of 2, and may crash.
+        if self.half is torch.bfloat16 and ranks.device.type == "cpu" and settings.data.num_frames == 2:
+            raise ValueError("data.num_frames 2 has wrong gradients in bf16 on a CPU: use precision fp32, or 3 frames")
         self.unet = pipeline.unet
         if settings.gradient_checkpointing:
             self.unet.enable_gradient_checkpointing()
