@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from magdiff_eval.baselines import BASELINES
 from magdiff_eval.harness.makers import Sampling
-from magdiff_eval.harness.toyworld import Toyworld
+from magdiff_eval.harness.toyworld import Spoilt, Toyworld
 from magdiff_eval.layouts.davis import list_davis
 from magdiff_eval.layouts.dreambooth import list_dreambooth
 from magdiff_eval.layouts.item import Listing
@@ -225,6 +225,14 @@ class ToyworldCommand(RunSettings):
     """Their world; train on another."""
     tasks: tuple[Literal["edit", "generate"], ...] = ("edit", "generate")
     """What is made of each."""
+    contrast: float = 1.0
+    """Of the sources: less than 1 greys them."""
+    noise: float = 0.0
+    """On the sources: a standard deviation, of 255."""
+    subject_size: float = 1.0
+    """Subjects are drawn at this times their size."""
+    mask_error_px: int = 0
+    """Masks are grown by so many pixels of 128, or shrunk where negative."""
     own_metrics: ClassVar[tuple[Metric, ...]] = ("fvd", "clip", "dino", "motion")
 
     def listing(self) -> Listing:
@@ -234,7 +242,13 @@ class ToyworldCommand(RunSettings):
     @cached_property
     def world(self) -> Toyworld:
         """Return the world's clips."""
-        return Toyworld(self.output / "drawn", self.num_clips, self.seed, self.tasks, self.num_frames)
+        spoilt = Spoilt(
+            contrast=self.contrast,
+            noise=self.noise,
+            subject_size=self.subject_size,
+            mask_error_px=self.mask_error_px,
+        )
+        return Toyworld(self.output / "drawn", self.num_clips, self.seed, self.tasks, self.num_frames, spoilt)
 
 
 Command = DavisCommand | Ucf101Command | MsrvttCommand | DreamboothCommand | ToyworldCommand

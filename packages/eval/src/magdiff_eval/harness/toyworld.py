@@ -7,16 +7,17 @@ to the subject's own than to those of another clip, drawn at random. The sources
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from magdiff_curation.clips.atomic import canonical_json, sha256_hex
-from magdiff_curation.clips.masks import Frames
+from magdiff_curation.clips.masks import Frames, Mask, Masks
 from magdiff_curation.toyworld.backgrounds import BACKGROUNDS
 from magdiff_curation.toyworld.captions import plain_caption
 from magdiff_curation.toyworld.oracles import HEADS, ORACLE_SHA256, Oracle, Reading
@@ -45,6 +46,47 @@ class Truth:
     """Another subject's."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Spoilt:
+    """How sources are made harder before they are shown (Supplement F names low contrast and noise)."""
+
+    contrast: float = 1.0
+    """Pixels' distance from the frame's mean is multiplied by this."""
+    noise: float = 0.0
+    """Standard deviation of the noise that is added to pixels, of 255."""
+    subject_size: float = 1.0
+    """The subject is drawn at this times its size."""
+    mask_error_px: int = 0
+    """Masks are grown by so many pixels of 128, or shrunk."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.contrast <= 1 or self.noise < 0 or not 0 < self.subject_size <= 1:
+            raise ValueError(f"{self}: contrast and subject size are from 0 to 1, noise is 0 or more")
+
+    def scene(self, scene: Scene) -> Scene:
+        """Return a scene with its subject at its size."""
+        subject = replace(scene.subject, scale=scene.subject.scale * self.subject_size)
+        return scene if self.subject_size == 1 else replace(scene, subject=subject)
+
+    def shown(self, frames: Frames, masks: Masks, seed: int) -> tuple[Frames, Masks]:
+        """Return frames and masks as they are shown."""
+        pixels = frames.astype(np.float64)
+        if self.contrast < 1:
+            mean = pixels.mean(axis=(1, 2, 3), keepdims=True)
+            pixels = mean + (pixels - mean) * self.contrast
+        if self.noise:
+            pixels = pixels + np.random.default_rng(seed).normal(0, self.noise, pixels.shape)
+        return pixels.round().clip(0, 255).astype(np.uint8), np.stack([self._mask(mask) for mask in masks])
+
+    def _mask(self, mask: Mask) -> Mask:
+        if not self.mask_error_px:
+            return mask
+        side = 2 * abs(self.mask_error_px) + 1
+        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+        change = cv2.dilate if self.mask_error_px > 0 else cv2.erode
+        return np.asarray(change(mask.astype(np.uint8), disc)) > 0
+
+
 class Toyworld:
     """The held-out clips of one world.
 
@@ -54,13 +96,22 @@ class Toyworld:
         seed: the world; training must never have drawn from it.
         tasks: what is made of each clip.
         num_frames: frames of a video.
+        spoilt: how sources are made harder.
     """
 
-    def __init__(self, folder: Path, num_clips: int, seed: int, tasks: tuple[str, ...], num_frames: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        num_clips: int,
+        seed: int,
+        tasks: tuple[str, ...],
+        num_frames: int,
+        spoilt: Spoilt = Spoilt(),
+    ) -> None:
         if num_clips < 1 or not tasks or set(tasks) - {"edit", "generate"}:
             raise ValueError(f"{num_clips} clips and tasks {list(tasks)}: need one or more of each, edit or generate")
         self.folder, self.num_clips, self.seed, self.tasks = folder, num_clips, seed, tasks
-        self.num_frames, self.oracle = num_frames, Oracle()
+        self.num_frames, self.oracle, self.spoilt = num_frames, Oracle(), spoilt
         self.truths: dict[str, Truth] = {}
         self.reference = folder / "true"
         """Every clip as it should have become: the set that distances are to."""
@@ -69,7 +120,7 @@ class Toyworld:
         """Draw what is not drawn yet, and return the items."""
         items = list[Item]()
         for index in range(self.num_clips):
-            scene = sample_scene(self.seed, index)
+            scene = self.spoilt.scene(sample_scene(self.seed, index))
             rng = np.random.default_rng([self.seed, index, 6])
             background = str(rng.choice([name for name in BACKGROUNDS if name != scene.background]))
             other = sample_scene(self.seed, int((index + rng.integers(1, 1000)) % 1000))
@@ -109,6 +160,7 @@ class Toyworld:
             "frames": self.num_frames,
             "oracle_sha256": ORACLE_SHA256,
             "truths_sha256": truths,
+            "spoilt": asdict(self.spoilt),
         }
         return Listing(items=tuple(items), faults=(), notes=(), stamp=stamp)
 
@@ -150,7 +202,7 @@ class Toyworld:
         if (self.reference / name).is_dir():
             return
         size = {"height": SOURCE_PX, "width": SOURCE_PX, "num_frames": self.num_frames}
-        frames, masks = render(scene, **size)
+        frames, masks = self.spoilt.shown(*render(scene, **size), seed=scene.index)
         write_pictures(self.folder / "frames" / name, frames)
         write_pictures(
             self.folder / "masks" / name, np.where(masks, np.uint8(255), np.uint8(0))[..., None].repeat(3, 3)
