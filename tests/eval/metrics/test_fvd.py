@@ -1,3 +1,4 @@
+import math
 from dataclasses import asdict, replace
 
 import cv2
@@ -63,7 +64,7 @@ def test_magdiff_keeps_the_aspect_antialiases_and_takes_the_middle(height: int, 
     source = videos(16, height, width, num_videos=1)
     clips = prepare_clips(source, MAGDIFF)
     scale = 224 / min(height, width)
-    size = (round(width * scale), round(height * scale))
+    size = (224, math.ceil(height * scale)) if width <= height else (math.ceil(width * scale), 224)
     left, top = (size[0] - 224) // 2, (size[1] - 224) // 2
     for channel in range(3):
         image = Image.fromarray(source[0, 3, :, :, channel].astype(np.float32))

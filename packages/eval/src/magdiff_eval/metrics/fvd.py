@@ -11,6 +11,7 @@ so nothing is done to them unless `clip_mode` says what, and it then goes for bo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -157,8 +158,8 @@ def _bilinear(frames: Tensor) -> Tensor:
 
 def _crop(frames: Tensor) -> Tensor:
     height, width = frames.shape[2:]
-    short = min(height, width)
-    size = [max(SIZE_PX, round(side * SIZE_PX / short)) for side in (height, width)]
+    scale = SIZE_PX / min(height, width)  # as VideoGPT has it, down to how floats round
+    size = (SIZE_PX, math.ceil(width * scale)) if height < width else (math.ceil(height * scale), SIZE_PX)
     resized = functional.interpolate(frames, size, mode="bilinear", align_corners=False, antialias=True)
     top, left = ((side - SIZE_PX) // 2 for side in size)
     return resized[:, :, top : top + SIZE_PX, left : left + SIZE_PX]
@@ -178,6 +179,6 @@ STYLEGANV = FvdProtocol(name="styleganv", resize="bilinear", ddof=0, published_r
 """stylegan-v's fvd2048_16f. Its resize is inside i3d_torchscript.pt, whose code could not be read: it is taken to be
 torch's bilinear interpolation. Raw moments, which drift with a large mean, are not followed."""
 MAGDIFF = FvdProtocol(name="magdiff", resize="crop", ddof=1, published_root="singular values")
-"""Ours, since the paper names no protocol: aspect kept and antialiased, so that a wide source is not squeezed, nor a
-large one aliased, before I3D sees it; the rest as the original."""
+"""Ours, since the paper names no protocol: aspect kept, as VideoGPT has it, and antialiased, so that a wide source is not
+squeezed, nor a large one aliased, before I3D sees it; the rest as the original."""
 PROTOCOLS = {protocol.name: protocol for protocol in (TF, STYLEGANV, MAGDIFF)}
