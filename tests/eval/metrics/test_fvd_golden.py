@@ -25,7 +25,7 @@ HEIGHT, WIDTH = 48, 54
 
 
 def made_up(seed: int, low: int, high: int, step: int) -> np.ndarray:
-    """Two videos uint8 [2, 16, 48, 54, 3]: coarse random pictures that roll sideways under noise, in whole numbers."""
+    """Two videos uint8 [2, 16, 48, 54, 3]: coarse random pictures that roll sideways under noise, whole numbers."""
     random = np.random.RandomState(seed)
     videos = np.empty((2, 16, HEIGHT, WIDTH, 3), np.uint8)
     for video in videos:
