@@ -179,6 +179,6 @@ STYLEGANV = FvdProtocol(name="styleganv", resize="bilinear", ddof=0, published_r
 """stylegan-v's fvd2048_16f. Its resize is inside i3d_torchscript.pt, whose code could not be read: it is taken to be
 torch's bilinear interpolation. Raw moments, which drift with a large mean, are not followed."""
 MAGDIFF = FvdProtocol(name="magdiff", resize="crop", ddof=1, published_root="singular values")
-"""Ours, since the paper names no protocol: aspect kept, as VideoGPT has it, and antialiased, so that a wide source is not
-squeezed, nor a large one aliased, before I3D sees it; the rest as the original."""
+"""Ours, since the paper names no protocol: aspect kept, as VideoGPT has it, and antialiased, so that a wide source is
+not squeezed, nor a large one aliased, before I3D sees it; the rest as the original."""
 PROTOCOLS = {protocol.name: protocol for protocol in (TF, STYLEGANV, MAGDIFF)}
