@@ -28,7 +28,8 @@ def test_the_demo_leaves_scores_and_a_page_and_takes_a_clip_of_ones_own(tmp_path
     assert "4 inputs: 4 kept" in run.stdout
     results = json.loads((tmp_path / "scores" / "results.json").read_text())
     assert results["made"]["made_here"] == 2
-    assert {"action", "nearer-to-own", "error-inside", "fvd"} <= set(results["scores"])
+    assert {"action", "nearer-to-own", "error-inside"} <= set(results["scores"])
+    assert "needs at least 2" in results["not_scored"]["fvd"]  # there is one clip
     assert "edit-00000" in (tmp_path / "scores" / "report.html").read_text()
     assert (tmp_path / "edit.mp4").stat().st_size > 500
     assert "Done in" in run.stdout

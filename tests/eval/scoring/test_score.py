@@ -149,3 +149,13 @@ def test_the_command_scores_offline_with_toyworlds_own_networks(
     assert 0.9 < results["scores"]["clip-consistency"] <= 1
     assert 0.5 < results["scores"]["dino"] <= 1
     assert "dino: " in capsys.readouterr().out
+
+
+def test_a_metric_that_cannot_be_had_leaves_the_others_their_scores(sets: tuple[Path, Path], tmp_path: Path) -> None:
+    write_pictures(tmp_path / "one" / "only", moving(0, 8))
+    single = (sets[0], tmp_path / "one")
+    found = run(single, tmp_path / "both")
+    assert list(found["scores"]) == ["video-is"]
+    assert "has 1 rows and needs at least 2" in found["not_scored"]["fvd"]
+    with pytest.raises(ValueError, match="has 1 rows and needs at least 2"):
+        run(single, tmp_path / "alone", metrics=("fvd",))

@@ -60,6 +60,8 @@ def run(settings: RunSettings, spread: Spread | None = None) -> dict[str, Any]:
     print(write_summary(results, listing, folder))
     page = settings.output / "report.html"
     write_document([settings.output], page)
+    for name, why in results["not_scored"].items():
+        print(f"{name}: not scored: {why}")
     for name, why in list(failed.items())[:10]:
         print(f"not made: {name}: {why}")
     print(f"look at {page}")

@@ -108,10 +108,16 @@ def score(settings: ScoreSettings, metrics: Mapping[str, LoadedMetric] | None = 
     scores: dict[str, SetScore] = {}
     stamps: dict[str, dict[str, Any]] = {}
     each: dict[str, MetricOfVideos] = {}
+    not_scored: dict[str, str] = {}
     for name, metric in metrics.items():
         if metric.scores is None:
             stamps[name] = scored.stamp(name)
-            found = _of_the_set(settings, scored, name, metric, how, stamps[name])
+            try:
+                found = _of_the_set(settings, scored, name, metric, how, stamps[name])
+            except ValueError as error:  # such as a single video: the other metrics' scores stand
+                if len(metrics) == 1:
+                    raise
+                found, not_scored[name] = {}, str(error)
         else:
             each[name] = (
                 score_with_companions(metric, videos, items, settings.features, **how)
@@ -126,6 +132,7 @@ def score(settings: ScoreSettings, metrics: Mapping[str, LoadedMetric] | None = 
         scores |= found
     rows = rows_of(scored, items, each)
     results = results_of(scored, stamps, scores, rows)
+    results["not_scored"] = not_scored
     results["protocol"]["expected"] = asdict(settings.expected)
     if settings.items is not None:
         results["protocol"]["items_sha256"] = sha256_of_file(settings.items)
@@ -185,6 +192,8 @@ def main() -> None:
         interval = results["intervals"].get(name)
         told = f" (95%: {interval[0]:.4f} to {interval[1]:.4f})" if interval else ""
         print(f"{name}: {value:.4f}{told}, {results['details'][name]['videos']} videos")
+    for name, why in results["not_scored"].items():
+        print(f"{name}: not scored: {why}")
     for fault, count in results["videos"]["faults"].items():
         print(f"{count} videos with {fault}: see rows.jsonl")
 
