@@ -32,6 +32,7 @@ from magdiff_eval.scoring.loading import ExtractorSettings, load_extractors
 from magdiff_eval.scoring.reading import is_done
 from magdiff_eval.scoring.videos import VideoPath, list_videos
 from magdiff_model.config import parse
+from magdiff_model.precision import pick_device
 
 TRIES = 3
 """Of a part whose scorer died."""
@@ -77,7 +78,9 @@ class Scorer:
             self.store,
             part=part,
             expected=self.settings.expected,
-            settings=EngineSettings(workers=self.settings.workers),
+            settings=EngineSettings(
+                workers=self.settings.workers, ahead=pick_device(self.settings.device).type != "cpu"
+            ),
         )
         return len(videos)
 

@@ -36,6 +36,7 @@ from magdiff_eval.scoring.set_scores import (
     mean_scores,
 )
 from magdiff_eval.scoring.videos import VideoPath, list_videos
+from magdiff_model.precision import pick_device
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +81,11 @@ class ScoreSettings(ExtractorSettings):
         """What videos must be."""
         return Expectations(min_frames=self.min_frames, frame_rate=self.frame_rate, equal_sizes=self.equal_sizes)
 
+    @property
+    def engine(self) -> EngineSettings:
+        """How videos are read."""
+        return EngineSettings(workers=self.workers, ahead=pick_device(self.device).type != "cpu")
+
 
 def score(settings: ScoreSettings, metrics: Mapping[str, LoadedMetric] | None = None) -> dict[str, Any]:
     """Score, write rows.jsonl and results.json, and return the latter's content.
@@ -101,7 +107,7 @@ def score(settings: ScoreSettings, metrics: Mapping[str, LoadedMetric] | None = 
     videos = _chosen(settings, items)
     metrics = load_metrics(settings) if metrics is None else metrics
     shared = [metric.extractor for metric in metrics.values() if not metric.companions]
-    how: dict[str, Any] = {"expected": settings.expected, "settings": EngineSettings(workers=settings.workers)}
+    how: dict[str, Any] = {"expected": settings.expected, "settings": settings.engine}
     scored = score_videos(videos, shared, settings.features, **how)
     if settings.statistics is not None:
         scored.save_statistics(settings.metrics[0], settings.statistics)

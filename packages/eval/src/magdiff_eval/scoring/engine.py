@@ -1,8 +1,8 @@
 """Every video of a folder decoded once, shown to every extractor, and its features kept as soon as they are there.
 
-Threads wait for the children that decode, `workers` of them, a little ahead; this thread prepares and extracts, a group
-of videos at a time, and then keeps the group: a run that is killed loses what it has decoded and not kept, at most
-`workers` + 2 groups. Memory is that many videos' chosen frames, whatever the folder holds.
+Threads wait for the children that decode, `workers` of them; this thread prepares and extracts, a group of videos at a
+time, and then keeps the group: a run that is killed loses what it has decoded and not kept, at most `workers` + 2
+groups. Memory is that many videos' chosen frames, whatever the folder holds.
 
 `score_part` is the unit of work: any videos, into a part of the store that nobody else writes. One machine does a
 folder as one part (`folder.score_folder`); where several score, each does parts, and one of them merges.
@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +34,9 @@ class EngineSettings:
     """Videos decoded at a time, in processes of their own."""
     group: int = 16
     """Videos whose features are kept at once: what a kill may lose, and how often the disk is waited for."""
+    ahead: bool = False
+    """Decode the next videos while these are extracted: for networks on a GPU. On a CPU both would share its cores, and
+    a network on two threads waits for the slower one."""
     report_seconds: float = 5.0
     """Time between two lines of progress."""
 
@@ -134,7 +137,7 @@ def _decoded(
     expected: Expectations,
     settings: EngineSettings,
 ) -> Iterator[Reading]:
-    """Yield every video's reading in order, with up to `workers` + `group` of them decoded ahead."""
+    """Yield every video's reading in order: a group at a time, or with `ahead` up to `workers` + `group` in advance."""
     by_key = dict(zip(store.keys, extractors, strict=True))
     waiting: deque[Future[Reading]] = deque()
     threads = ThreadPoolExecutor(settings.workers)
@@ -142,8 +145,12 @@ def _decoded(
         for video, signature, content in todo:
             wanted = {key: by_key[key] for key in store.keys if content not in store.features[key]}
             waiting.append(threads.submit(read_for, wanted, video, signature, content, expected))
-            if len(waiting) > settings.workers + settings.group:
+            if settings.ahead and len(waiting) > settings.workers + settings.group:
                 yield waiting.popleft().result()
+            elif not settings.ahead and len(waiting) == settings.group:
+                wait(waiting)
+                while waiting:
+                    yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
     finally:
