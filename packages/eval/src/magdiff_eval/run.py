@@ -48,6 +48,8 @@ def run(settings: RunSettings, spread: Spread | None = None) -> dict[str, Any]:
     settings.check_tasks(listing)
     metrics = run_metrics(settings)
     stamp = dict(maker_stamp(settings))
+    if settings.model is not None and any(item.masks is None for item in listing.items):
+        stamp["vision"] = settings.vision or "full"
     folder.begin({"listing": listing.stamp, "maker": stamp, "num_frames": settings.num_frames}, listing)
     failed = dict[str, str]()
     if settings.videos is None:
@@ -92,8 +94,9 @@ def new_worker(settings: RunSettings, listing: Listing) -> Worker:
     folder = RunFolder(settings.output)
     if settings.model is None:
         return Worker(maker=new_maker(settings), folder=folder, num_frames=settings.num_frames, find=None)
-    missing = any(item.masks is None for item in listing.items)
-    find = Subjects(folder.output / "subjects", settings.vision).find if missing else _no_search
+    unmasked = [item for item in listing.items if item.masks is None]
+    names = any(not item.label for item in unmasked)
+    find = Subjects(folder.output / "subjects", settings.vision, names=names).find if unmasked else _no_search
     return Worker(maker=new_maker(settings), folder=folder, num_frames=settings.num_frames, find=find)
 
 

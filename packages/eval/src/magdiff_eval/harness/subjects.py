@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,19 +24,22 @@ class Subjects:
     Args:
         folder: keeps what was found, a file a source and label.
         vision: curation's models: a preset, a YAML file, or None for the full ones.
+        names: whether some of them have no label, and get one by Algorithm 1.
 
     Raises:
         ValueError: models are missing; the message says which, and nothing was searched.
     """
 
-    def __init__(self, folder: Path, vision: str | None) -> None:
+    def __init__(self, folder: Path, vision: str | None, *, names: bool = False) -> None:
         self.folder, self.finder = folder, SubjectFinder(vision)
-        self.vision = vision or "full"
         self.finder.check(by_box=False, one_picture=False)
+        self.models = self.finder.digest(by_box=False, one_picture=False)
+        self.namer = SubjectNamer(vision or "full") if names else None
 
     def find(self, item: Item, frames: Frames) -> tuple[Masks | None, str]:
         """Return the subject's masks bool [F, H, W], or None and why it is not found."""
-        key = sha256_hex(canonical_json([str(item.source.absolute()), item.label, item.prompt, len(frames)]))[:24]
+        said = [self.models, str(item.source.absolute()), item.label, item.prompt, len(frames)]
+        key = sha256_hex(canonical_json(said))[:24]
         path = self.folder / f"{key}.json"
         if path.is_file():
             kept = json.loads(path.read_bytes())
@@ -46,19 +48,16 @@ class Subjects:
             return np.stack([decode_rle(mask) for mask in kept["masks"]]), ""
         height, width = frames.shape[1:3]
         masks, label, reason = None, item.label, ""
-        try:
-            label = label or self.namer.label(frames, item.prompt)
+        try:  # all models are loaded or known to be here: an error is that nothing was found
+            if not label:
+                assert self.namer is not None, "asked for"
+                label = self.namer.label(frames, item.prompt)
             masks, _ = self.finder.find(frames, (width, height), label=label)
-        except ValueError as error:  # the models are known to be here: nothing was found
+        except ValueError as error:
             reason = str(error)
         found = None if masks is None else [encode_rle(mask) for mask in masks]
         write_atomic(path, canonical_json({"label": label, "masks": found, "reason": reason}))
         return masks, reason
-
-    @cached_property
-    def namer(self) -> SubjectNamer:
-        """Return what names subjects of items without a label."""
-        return SubjectNamer(self.vision)
 
 
 class SubjectNamer:
@@ -70,14 +69,13 @@ class SubjectNamer:
 
     def __init__(self, vision: str) -> None:
         with vision_packages():
-            from magdiff_curation.backends import new_answerer
+            from magdiff_curation.backends import check_models, new_answerer
             from magdiff_curation.embedder import SentenceEmbedder
             from magdiff_curation.labels import load_subject_words
             from magdiff_curation.models import local_model
             from magdiff_curation.nouns import NounExtractor
         self.settings = settings = curation_settings(vision)
-        settings.check_weights("answer")
-        settings.check_weights("label")
+        check_models(settings.answer, settings.mask)
         self.answerer = new_answerer(settings.answer)
         self.extractor = NounExtractor(local_model(settings.label.spacy_model), settings.label.noun_unit)
         embedder = local_model(settings.label.embedder)
