@@ -48,11 +48,14 @@ def on_ray(address: str, makers: int, items: Sequence[Item], new_worker: NewWork
     """Yield the items as their videos are made.
 
     Raises:
-        ValueError: a maker died again and again.
+        ValueError: more makers than the cluster has GPUs (or CPUs), or one that died again and again.
     """
     ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     try:
-        gpus = int(ray.cluster_resources().get("GPU", 0))  # type: ignore[no-untyped-call]
+        resources: dict[str, Any] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 0))
+        if makers > (gpus or cpus):
+            raise ValueError(f"--makers is {makers} and the cluster has {gpus or cpus}: give as many, or fewer")
         share: dict[str, Any] = {"num_cpus": 1} | ({"num_gpus": 1} if gpus else {})
         actor = ray.remote(max_restarts=-1, max_task_retries=TRIES - 1, **share)(Maker)
         parts = [items[start : start + PART] for start in range(0, len(items), PART)]

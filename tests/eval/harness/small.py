@@ -12,7 +12,8 @@ NUM_ITEMS = {"davis": 4, "ucf101": 4, "msrvtt": 3, "dreambooth": 10}
 
 def small(benchmark: str, data: Path, output: Path, **more: Any) -> RunSettings:
     given: dict[str, Any] = {"output": output, "features": output.parent / "features", "extractors": "toyworld"}
-    given |= {"vision": "toyworld", "steps": 1, "guidance_scale": 1.0, "precision": "fp32"}
+    given |= {"vision": "toyworld", "precision": "fp32"}
+    given |= {} if "videos" in more else {"steps": 1, "guidance_scale": 1.0}
     given |= {"data": data / benchmark} if benchmark != "toyworld" else {"num_clips": 2}
     given |= {"num_videos": 4} if benchmark == "ucf101" else {}
     given |= {} if more.keys() & {"videos", "baseline"} else {"model": ZOO}

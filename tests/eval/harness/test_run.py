@@ -57,6 +57,7 @@ def test_toyworld_is_judged_by_its_oracles_and_a_folder_of_videos_scores_as_the_
     compared = compare(*(load_results(tmp_path / name) for name in ("made", "given")))
     assert {score.difference for score in compared.scores} == {0}
     assert compared.model_differences
+    assert len(list((tmp_path / "given" / "videos").glob("*.mp4"))) == 4  # for the page
 
 
 def test_every_fault_of_a_folder_is_told_before_a_model_is_looked_for(
@@ -117,3 +118,25 @@ def test_a_video_that_cannot_be_made_is_a_line_and_a_row_and_stops_no_other(
     monkeypatch.setattr(MagDiffMaker, "make", make)
     assert run(small("davis", benchmarks, tmp_path / "run"))["details"]["clip-text"]["videos"] == 4
     assert (tmp_path / "run" / "failed.jsonl").read_text() == ""
+
+
+def test_a_source_that_cannot_be_read_costs_its_own_video_alone(benchmarks: Path, tmp_path: Path) -> None:
+    shutil.copytree(benchmarks / "msrvtt", tmp_path / "data" / "msrvtt")
+    broken = sorted((tmp_path / "data" / "msrvtt" / "TestVideo").glob("*.mp4"))[1]
+    broken.write_bytes(broken.read_bytes()[:1000])
+    results = run(small("msrvtt", tmp_path / "data", tmp_path / "run", metrics=("dino", "motion")))
+    assert results["videos"]["faults"] == {"not_there": 1}
+    assert results["details"]["dino"]["videos"] == 2
+    (line,) = (tmp_path / "run" / "failed.jsonl").read_text().splitlines()
+    assert json.loads(line)["name"] == broken.stem
+
+
+def test_settings_that_would_do_nothing_are_refused(benchmarks: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="--solver is MagDiff's"):
+        small("davis", benchmarks, tmp_path, videos=tmp_path, solver="unipc")
+    with pytest.raises(ValueError, match="leave out steps"):
+        small("davis", benchmarks, tmp_path, videos=tmp_path, steps=2)
+    with pytest.raises(ValueError, match="--baseline-settings are a baseline's"):
+        small("davis", benchmarks, tmp_path, baseline_settings=("num_frames=4",))
+    with pytest.raises(ValueError, match=r"give --reference videos, or an \.npz"):
+        small("davis", benchmarks, tmp_path, reference=tmp_path / "none")

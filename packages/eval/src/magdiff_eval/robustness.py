@@ -45,6 +45,10 @@ def sheet(settings: RobustnessCommand) -> list[dict[str, Any]]:
     """
     shared = {name: value for name, value in vars(settings).items() if name in ToyworldCommand.__dataclass_fields__}
     whole = ToyworldCommand(**shared)
+    if changed := [
+        name for name in LEVELS if getattr(whole, name) != ToyworldCommand.__dataclass_fields__[name].default
+    ]:
+        raise ValueError(f"levels are set one at a time: leave out {', '.join(changed)}")
     lines = []
     for kind, level in [("none", 0.0), *((kind, level) for kind, levels in LEVELS.items() for level in levels)]:
         change: dict[str, Any] = {} if kind == "none" else {kind: int(level) if kind == "mask_error_px" else level}

@@ -16,7 +16,7 @@ import tyro
 
 from magdiff_curation.clips.masks import Frames
 from magdiff_eval.baselines import Maker, load_baseline
-from magdiff_eval.harness.folder import RunFolder
+from magdiff_eval.harness.folder import RunFolder, keep_previews
 from magdiff_eval.harness.makers import MagDiffMaker, magdiff_attributes, magdiff_stamp
 from magdiff_eval.harness.making import Spread, Worker, make_videos
 from magdiff_eval.harness.scores import score_run
@@ -25,6 +25,7 @@ from magdiff_eval.harness.subjects import Subjects
 from magdiff_eval.harness.summary import Method, complete, write_summary
 from magdiff_eval.layouts.item import Item, Listing, check
 from magdiff_eval.report.document import write_document
+from magdiff_eval.score import reference_faults
 from magdiff_eval.scoring.loading import load_metrics
 from magdiff_eval.scoring.metric import LoadedMetric
 
@@ -58,10 +59,14 @@ def run(settings: RunSettings, spread: Spread | None = None) -> dict[str, Any]:
     results = score_run(settings, listing, folder, metrics)
     attributes = magdiff_attributes(settings.model) if settings.model is not None else {}
     method = Method(name=settings.method_name, stamp=stamp, attributes=attributes)
-    results = complete(results, method, listing, folder)
+    results = complete(results, method, listing, folder, settings.num_frames)
     print(write_summary(results, listing, folder))
+    if settings.videos is not None:
+        keep_previews(settings.videos, listing, folder)
     page = settings.output / "report.html"
     write_document([settings.output], page)
+    for line in reference_faults(results):
+        print(line)
     for name, why in results["not_scored"].items():
         print(f"{name}: not scored: {why}")
     for name, why in list(failed.items())[:10]:
@@ -75,7 +80,7 @@ def maker_stamp(settings: RunSettings) -> Mapping[str, Any]:
     if settings.videos is not None:
         return {"videos": settings.videos.resolve().name}
     if settings.model is not None:
-        return magdiff_stamp(settings.model, settings.how, settings.precision)
+        return magdiff_stamp(settings.model, settings.how, device=settings.device, precision=settings.precision)
     return new_maker(settings).stamp
 
 

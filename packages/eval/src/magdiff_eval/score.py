@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import tyro
 from magdiff_curation.clips.atomic import canonical_json, sha256_of_file, write_atomic
 from magdiff_eval.metrics.frechet import RunningStatistics
 from magdiff_eval.scoring.engine import EngineSettings
+from magdiff_eval.scoring.extractors import Extractor
 from magdiff_eval.scoring.faults import Expectations
 from magdiff_eval.scoring.folder import ScoredFolder, score_folder, score_videos
 from magdiff_eval.scoring.items import ScoredItem, read_items
@@ -76,6 +77,17 @@ class ScoreSettings(ExtractorSettings):
     workers: int = 2
     """Videos decoded at a time."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.reference_stride != 1 and self.reference_frames is None:
+            raise ValueError("--reference-stride is between --reference-frames: give them too")
+        if 0 < self.interval_resamples < 20:
+            raise ValueError(
+                f"--interval-resamples is {self.interval_resamples}: give 20 or more, or 0 for no interval"
+            )
+        if self.statistics is not None and self.reference is not None and self.reference_frames is not None:
+            raise ValueError("--statistics with --reference-frames are of a reference: leave --reference out")
+
     @property
     def expected(self) -> Expectations:
         """What videos must be."""
@@ -106,6 +118,8 @@ def score(settings: ScoreSettings, metrics: Mapping[str, LoadedMetric] | None = 
     items = read_items(settings.items) if settings.items is not None else {}
     videos = _chosen(settings, items)
     metrics = load_metrics(settings) if metrics is None else metrics
+    if settings.statistics is not None and settings.reference_frames is not None:
+        metrics = {name: replace(metric, extractor=_of_reference(settings, metric)) for name, metric in metrics.items()}
     shared = [metric.extractor for metric in metrics.values() if not metric.companions]
     how: dict[str, Any] = {"expected": settings.expected, "settings": settings.engine}
     scored = score_videos(videos, shared, settings.features, **how)
@@ -159,6 +173,14 @@ def _chosen(settings: ScoreSettings, items: Mapping[str, ScoredItem]) -> list[Vi
     return named if settings.only_items else videos
 
 
+def _of_reference(settings: ScoreSettings, metric: LoadedMetric) -> Extractor:
+    """Return a metric's extractor as it sees the reference's videos."""
+    if settings.reference_frames is None:
+        return metric.extractor
+    assert isinstance(metric.extractor, ClipExtractor), "of clips"
+    return first_frames(metric.extractor, settings.reference_frames, settings.reference_stride)
+
+
 def _of_the_set(
     settings: ScoreSettings,
     scored: ScoredFolder,
@@ -174,18 +196,25 @@ def _of_the_set(
     stamp["ddof"] = ddof = settings.protocol.ddof
     if settings.reference is None:
         return {}
-    seen = metric.extractor
-    if settings.reference_frames is not None:
-        assert isinstance(seen, ClipExtractor), "of clips"
-        seen = first_frames(seen, settings.reference_frames, settings.reference_stride)
+    seen = _of_reference(settings, metric)
     if settings.reference.is_dir():
         real = score_folder(settings.reference, [seen], settings.features, **how)
-        stamp["reference"] = real.stamp(name)
+        stamp["reference"] = real.stamp(name) | {"faults": real.faults()}
         resamples = settings.interval_resamples
         return {name: distance_to_folder(scored, real, name, ddof=ddof, num_resamples=resamples, seed=settings.seed)}
     expected = {"extractor": dict(seen.stamp), "reader": scored.stamp(name)["reader"]}
     statistics, stamp["reference"] = RunningStatistics.from_npz(settings.reference, expected)
     return {name: distance_to_statistics(scored, statistics, name, ddof=ddof)}
+
+
+def reference_faults(results: dict[str, Any]) -> list[str]:
+    """Return a line for each fault that keeps videos of a reference from counting."""
+    return [
+        f"{name}: {count} of the reference's videos with {fault}"
+        for name, entry in results["protocol"].items()
+        if isinstance(entry, dict)
+        for fault, count in entry.get("reference", {}).get("faults", {}).items()
+    ]
 
 
 def main() -> None:
@@ -198,6 +227,8 @@ def main() -> None:
         interval = results["intervals"].get(name)
         told = f" (95%: {interval[0]:.4f} to {interval[1]:.4f})" if interval else ""
         print(f"{name}: {value:.4f}{told}, {results['details'][name]['videos']} videos")
+    for line in reference_faults(results):
+        print(line)
     for name, why in results["not_scored"].items():
         print(f"{name}: not scored: {why}")
     for fault, count in results["videos"]["faults"].items():

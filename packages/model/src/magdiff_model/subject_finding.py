@@ -31,6 +31,10 @@ REMEDIES = {
 """What to try, by curation's reasons."""
 
 
+class SubjectNotFound(ValueError):
+    """The models looked, and there is no such subject, or not throughout."""
+
+
 class SubjectFinder:
     """Finds subjects with the models that `vision` names: a preset, a YAML file, or None for the defaults."""
 
@@ -92,7 +96,8 @@ class SubjectFinder:
             box: around the subject in the first frame.
 
         Raises:
-            ValueError: the subject is not found or is lost, models or packages are missing; says what to do.
+            SubjectNotFound: it is not found, or is lost; says what to do.
+            ValueError: models or packages are missing; says what to do.
         """
         settings = self.settings(by_box=box is not None, one_picture=len(frames) == 1)
         with vision_packages():
@@ -116,7 +121,7 @@ class SubjectFinder:
             detail, remedy = rejected.detail, REMEDIES.get(rejected.reason, GIVE_IT)
             if box is not None and rejected.reason == "subject_not_found":
                 detail, remedy = f"nothing stands out inside box {box}", "try a tighter one, or give a mask"
-            raise ValueError(f"{detail}: {remedy}") from None
+            raise SubjectNotFound(f"{detail}: {remedy}") from None
         return masks, masker.models
 
 

@@ -53,7 +53,7 @@ def load_baseline(
     for part in (pipeline.unet, getattr(pipeline, "image_encoder", None)):
         if part is not None:
             part.register_forward_hook(_in_fp32)
-    stamp = _stamp(baseline, folder, values, pipeline, _computes_in(pipeline.device, precision))
+    stamp = _stamp(baseline, folder, values, pipeline, computes_in(pipeline.device, precision))
     return BaselineMaker(baseline, pipeline, values, precision, stamp)
 
 
@@ -116,7 +116,8 @@ def _in_fp32(_: torch.nn.Module, __: Any, output: Any) -> Any:
     return output
 
 
-def _computes_in(device: torch.device, precision: Precision) -> str:
+def computes_in(device: torch.device, precision: Precision) -> str:
+    """Return the format that networks in fp32 multiply in: bf16 or fp32."""
     with autocast(device, precision):
         return "bf16" if torch.is_autocast_enabled(device.type) else "fp32"
 

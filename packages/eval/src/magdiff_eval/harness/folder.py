@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import glob
 import io
 import json
 import os
@@ -27,6 +28,9 @@ from magdiff_curation.clips.masks import Frames, Image, Masks, subject_image
 from magdiff_curation.clips.video import CodecSettings, encode
 from magdiff_eval.harness.shown import Shown
 from magdiff_eval.layouts.item import Item, Listing
+from magdiff_eval.report.document import MAX_VIDEOS
+from magdiff_eval.scoring.faults import VideoFault
+from magdiff_eval.scoring.videos import list_videos, read
 
 FRAME_RATE = 8.0
 """Frames per second of what is written to look at."""
@@ -91,15 +95,27 @@ class RunFolder:
         return folders if all(folder.is_dir() for folder in folders) else None
 
 
+def keep_previews(videos: Path, listing: Listing, folder: RunFolder) -> None:
+    """Keep what a page shows of videos made elsewhere, at most as many as a page holds."""
+    named = {item.name for item in listing.items}
+    for video in [video for video in list_videos(videos) if video.name in named][:MAX_VIDEOS]:
+        path = folder.output / "videos" / f"{video.name}.mp4"
+        if not path.is_file():
+            try:
+                write_atomic(path, encode(_even(read(video)[0]), FRAME_RATE, PREVIEW))
+            except VideoFault:
+                continue  # its row says why
+
+
 def write_pictures(folder: Path, pictures: Frames, others: Mapping[str, bytes] | None = None) -> None:
     """Write pictures uint8 [F, H, W, 3] as 00000.png …, and other files; the folder is there whole or not at all."""
+    for left in folder.parent.glob(f".{glob.escape(folder.name)}.*.part"):  # of a run that was killed
+        shutil.rmtree(left, ignore_errors=True)
     beside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
-    for number, picture in enumerate(pictures):
-        (beside / f"{number:05d}.png").write_bytes(png(picture))
-    for name, content in (others or {}).items():
-        (beside / name).write_bytes(content)
+    files = {f"{number:05d}.png": png(picture) for number, picture in enumerate(pictures)}
+    for name, content in {**files, **(others or {})}.items():
+        write_atomic(beside / name, content)
     shutil.rmtree(folder, ignore_errors=True)
     beside.rename(folder)
 

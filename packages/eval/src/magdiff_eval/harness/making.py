@@ -51,7 +51,14 @@ class Worker:
             return str(error)
         if item.task == "edit" and shown.masks is not None and isinstance(self.maker, MagDiffMaker):
             self.folder.keep_framed(item, *self.maker.framed(shown.frames, shown.masks))
-        null = {"null_mask": shown.null_reason} if shown.masks is None else {}
+        why = shown.null_reason
+        if (
+            shown.masks is not None
+            and isinstance(self.maker, MagDiffMaker)
+            and not self.maker.inside(shown.masks).any()
+        ):
+            why = "nothing of it is in the middle square that the model sees"
+        null = {"null_mask": why} if why else {}
         facts = {"seed": item.seed, "seconds": round(time.monotonic() - begin, 2), **null}
         self.folder.keep(item, video, shown, facts)
         return None
@@ -74,13 +81,15 @@ def make_videos(
         return {}
     failed, begin = dict[str, str](), time.monotonic()
     made = _here(todo, new_worker()) if spread is None else spread(todo, new_worker)
-    for number, (item, why) in enumerate(made, start=1):
-        if why is not None:
-            failed[item.name] = why
-        left = (time.monotonic() - begin) / number * (len(todo) - number)
-        print(f"{number}/{len(todo)} videos made, {len(failed)} cannot be, {left:.0f} s left", flush=True)
-    lines = [{"name": name, "reason": why} for name, why in failed.items()]
-    write_atomic(folder.failed, b"".join(canonical_json(line) + b"\n" for line in lines))
+    try:
+        for number, (item, why) in enumerate(made, start=1):
+            if why is not None:
+                failed[item.name] = why
+            left = (time.monotonic() - begin) / number * (len(todo) - number)
+            print(f"{number}/{len(todo)} videos made, {len(failed)} cannot be, {left:.0f} s left", flush=True)
+    finally:
+        lines = [{"name": name, "reason": why} for name, why in failed.items()]
+        write_atomic(folder.failed, b"".join(canonical_json(line) + b"\n" for line in lines))
     return failed
 
 

@@ -31,7 +31,7 @@ def score_run(
     videos = settings.videos or folder.frames
     if settings.videos is None and not any(folder.is_made(item) for item in listing.items):
         raise ValueError(f"no video of {len(listing.items)} could be made: see {folder.failed}")
-    items = write_items(listing.items, folder, settings.num_frames)
+    items = write_items(listing.items, folder, settings.num_frames, subjects="dino" in metrics)
     if any(folder.framed(item) for item in listing.items):
         metrics = {**metrics, "regions": regions_metric()}
     reference, real = settings.reference, dict[str, Any]()
@@ -55,14 +55,20 @@ def score_run(
     )
 
 
-def write_items(items: Sequence[Item], folder: RunFolder, num_frames: int) -> Path:
+def write_items(items: Sequence[Item], folder: RunFolder, num_frames: int, *, subjects: bool) -> Path:
     """Write `items.jsonl`, what belongs to each video, and return its path.
 
-    The subject that a DINO score compares with is the item's pictures of it, or else the source's first frame.
+    With `subjects`, what a DINO score compares with is there too: the item's pictures of its subject, or else the
+    source's first frame. A source that cannot be read leaves none, which that video's row tells.
     """
     lines = []
     for item in items:
-        references = item.references or (_first_frame(item, folder, num_frames),)
+        references = item.references
+        if subjects and not references:
+            try:
+                references = (_first_frame(item, folder, num_frames),)
+            except (ValueError, OSError):
+                references = ()
         line: dict[str, Any] = {
             "name": item.name,
             "prompt": item.clip_prompt,
@@ -86,7 +92,8 @@ def link_sources(items: Sequence[Item], folder: RunFolder) -> Path | None:
     target.mkdir(parents=True, exist_ok=True)
     for path in videos:
         link = target / path.name
-        if not link.is_symlink():
+        if not link.is_symlink() or link.readlink() != path.absolute():
+            link.unlink(missing_ok=True)
             link.symlink_to(path.absolute())
     return target
 

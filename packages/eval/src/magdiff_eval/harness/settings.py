@@ -80,6 +80,14 @@ class RunSettings:
     def __post_init__(self) -> None:
         if sum(given is not None for given in (self.model, self.baseline, self.videos)) != 1:
             raise ValueError("give one of --model CHECKPOINT, --baseline NAME and --videos FOLDER")
+        if self.baseline_settings and self.baseline is None:
+            raise ValueError("--baseline-settings are a baseline's: give --baseline too")
+        if self.solver is not None and self.model is None:
+            raise ValueError("--solver is MagDiff's: give --model too")
+        if self.videos is not None and self.given:
+            raise ValueError(f"--videos are made already: leave out {', '.join(self.given)}")
+        if self.reference is not None and not self.reference.exists():
+            raise ValueError(f"there is no {self.reference}: give --reference videos, or an .npz of their statistics")
 
     def listing(self) -> Listing:
         """Return what is to be made."""

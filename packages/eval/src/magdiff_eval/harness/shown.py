@@ -69,7 +69,10 @@ def show(item: Item, num_frames: int, find: FindMasks | None) -> Shown:
         masks, reason = find(item, frames)
     if masks is None or not masks.any():
         return Shown(frames=frames, masks=None, null_reason=reason or "the mask is empty")
-    return Shown(frames=frames, masks=masks if item.kept == "subject" else ~masks)
+    kept = masks if item.kept == "subject" else ~masks
+    if not kept.any():
+        raise ValueError("the subject fills every frame: there are no surroundings to keep")
+    return Shown(frames=frames, masks=kept)
 
 
 def _sampled(item: Item, num_frames: int) -> list[Path]:

@@ -12,7 +12,7 @@ from magdiff_curation.clips.atomic import canonical_json, sha256_hex, write_atom
 from magdiff_curation.clips.masks import Frames, Masks, decode_rle, encode_rle
 from magdiff_eval.layouts.item import Item
 from magdiff_model.media import vision_packages
-from magdiff_model.subject_finding import SubjectFinder
+from magdiff_model.subject_finding import SubjectFinder, SubjectNotFound
 
 if TYPE_CHECKING:
     from magdiff_curation.config import CurationSettings
@@ -33,12 +33,15 @@ class Subjects:
     def __init__(self, folder: Path, vision: str | None, *, names: bool = False) -> None:
         self.folder, self.finder = folder, SubjectFinder(vision)
         self.finder.check(by_box=False, one_picture=False)
-        self.models = self.finder.digest(by_box=False, one_picture=False)
         self.namer = SubjectNamer(vision or "full") if names else None
+        self.models = [self.finder.digest(by_box=False, one_picture=False)]
+        if self.namer is not None:
+            self.models += [self.namer.settings.stage_sha256(stage)[:12] for stage in ("answer", "label")]
 
     def find(self, item: Item, frames: Frames) -> tuple[Masks | None, str]:
         """Return the subject's masks bool [F, H, W], or None and why it is not found."""
-        said = [self.models, str(item.source.absolute()), item.label, item.prompt, len(frames)]
+        prompt = "" if item.label else item.prompt
+        said = [self.models, str(item.source.absolute()), item.label, prompt, len(frames)]
         key = sha256_hex(canonical_json(said))[:24]
         path = self.folder / f"{key}.json"
         if path.is_file():
@@ -48,12 +51,12 @@ class Subjects:
             return np.stack([decode_rle(mask) for mask in kept["masks"]]), ""
         height, width = frames.shape[1:3]
         masks, label, reason = None, item.label, ""
-        try:  # all models are loaded or known to be here: an error is that nothing was found
+        try:
             if not label:
                 assert self.namer is not None, "asked for"
                 label = self.namer.label(frames, item.prompt)
             masks, _ = self.finder.find(frames, (width, height), label=label)
-        except ValueError as error:
+        except SubjectNotFound as error:
             reason = str(error)
         found = None if masks is None else [encode_rle(mask) for mask in masks]
         write_atomic(path, canonical_json({"label": label, "masks": found, "reason": reason}))
@@ -86,7 +89,7 @@ class SubjectNamer:
         """Return the label of the first frame's subject.
 
         Raises:
-            ValueError: the model gives no answer, or nothing in answer and caption is a subject.
+            SubjectNotFound: the model gives no answer, or nothing in answer and caption is a subject.
         """
         from magdiff_curation.foreground import AnswerRequest
         from magdiff_curation.labels import clean_answer, select_label
@@ -95,14 +98,14 @@ class SubjectNamer:
         request = AnswerRequest(image=frames[0], question=self.settings.answer.question, fields={})
         (answer,) = self.answerer.answer([request])
         if isinstance(answer, ClipRejected):
-            raise ValueError(str(answer))
+            raise SubjectNotFound(str(answer))
         nouns, theta = self.extractor.nouns(caption), self.settings.label.threshold
         decision = select_label(clean_answer(answer), nouns, self.words, self.embedder.similarity, theta)
         label = decision.label
         if decision.source == "answer" and self.settings.label.answer_gives == "matched_word":
             label = decision.matched_word
         if label is None:
-            raise ValueError(f"neither the answer {answer!r} nor the caption {caption!r} names a subject")
+            raise SubjectNotFound(f"neither the answer {answer!r} nor the caption {caption!r} names a subject")
         return label
 
 

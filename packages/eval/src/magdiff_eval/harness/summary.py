@@ -33,7 +33,9 @@ class Method:
     """What it is, by the names that the paper's tables have."""
 
 
-def complete(results: dict[str, Any], method: Method, listing: Listing, folder: RunFolder) -> dict[str, Any]:
+def complete(
+    results: dict[str, Any], method: Method, listing: Listing, folder: RunFolder, num_frames: int
+) -> dict[str, Any]:
     """Return a run's results: what its videos score, with the benchmark, the method, and what does not compare."""
     benchmark, protocol = listing.stamp["benchmark"], dict(results["protocol"])
     protocol.pop("items_sha256", None)  # of paths, which differ from folder to folder; the listing's stamp says it all
@@ -45,7 +47,7 @@ def complete(results: dict[str, Any], method: Method, listing: Listing, folder: 
         "attributes": dict(method.attributes),
         **results,
         "not_comparable": _not_comparable(results, benchmark),
-        "protocol": protocol | {"listing": listing.stamp, "maker": dict(method.stamp)},
+        "protocol": protocol | {"num_frames": num_frames, "listing": listing.stamp, "maker": dict(method.stamp)},
         "made": {"items": len(listing.items), "made_here": len(facts), "null_masks": nulls},
     }
 

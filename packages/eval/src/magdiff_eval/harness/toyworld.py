@@ -110,10 +110,12 @@ class Toyworld:
     ) -> None:
         if num_clips < 1 or not tasks or set(tasks) - {"edit", "generate"}:
             raise ValueError(f"{num_clips} clips and tasks {list(tasks)}: need one or more of each, edit or generate")
-        self.folder, self.num_clips, self.seed, self.tasks = folder, num_clips, seed, tasks
+        drawn = sha256_hex(canonical_json([num_clips, seed, num_frames, asdict(spoilt)]))[:12]
+        self.folder = folder / drawn  # another world, or a harder one, is drawn elsewhere
+        self.num_clips, self.seed, self.tasks = num_clips, seed, tasks
         self.num_frames, self.oracle, self.spoilt = num_frames, Oracle(), spoilt
         self.truths: dict[str, Truth] = {}
-        self.reference = folder / "true"
+        self.reference = self.folder / "true"
         """Every clip as it should have become: the set that distances are to."""
 
     def listing(self) -> Listing:

@@ -46,7 +46,8 @@ class ClipExtractor:
         return self.inputs(frames.reshape(-1, self.clip_frames, *frames.shape[1:]))
 
     def extract(self, batch: Tensor) -> Tensor:
-        return self.network(batch.to(self.device))
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # else float32 would be TF32 on newer GPUs
+            return self.network(batch.to(self.device))
 
 
 def first_frames(extractor: ClipExtractor, num_frames: int, stride: int) -> ClipExtractor:
