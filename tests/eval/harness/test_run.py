@@ -83,6 +83,8 @@ def test_what_cannot_be_run_is_refused_before_anything_is_made(benchmarks: Path,
         small("davis", benchmarks, tmp_path, model=tmp_path, videos=tmp_path)
     with pytest.raises(ValueError, match="i2vgen-xl cannot edit: take instruct-pix2pix"):
         run(small("davis", benchmarks, tmp_path, baseline="i2vgen-xl"))
+    with pytest.raises(ValueError, match="this benchmark has no videos of its own: give --reference"):
+        run(small("davis", benchmarks, tmp_path, metrics=("clip", "fvd")))
     with pytest.raises(ValueError, match=r"is no MagDiff checkpoint, it has no model_index\.json"):
         run(small("davis", benchmarks, tmp_path, model=tmp_path))
     with pytest.raises(ValueError, match="weights for clip-l14"):

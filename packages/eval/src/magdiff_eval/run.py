@@ -10,10 +10,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import tyro
 
+from magdiff_curation.clips.atomic import sha256_of_file
 from magdiff_curation.clips.masks import Frames
 from magdiff_eval.baselines import Maker, load_baseline
 from magdiff_eval.harness.folder import RunFolder, keep_previews
@@ -47,10 +49,11 @@ def run(settings: RunSettings, spread: Spread | None = None) -> dict[str, Any]:
         print(f"note: {note}")
     folder = RunFolder(settings.output)
     settings.check_tasks(listing)
+    settings.check_reference(listing)
     metrics = run_metrics(settings)
     stamp = dict(maker_stamp(settings))
     if settings.model is not None and any(item.masks is None for item in listing.items):
-        stamp["vision"] = settings.vision or "full"
+        stamp["vision"] = vision_stamp(settings.vision)
     folder.begin({"listing": listing.stamp, "maker": stamp, "num_frames": settings.num_frames}, listing)
     failed = dict[str, str]()
     if settings.videos is None:
@@ -73,6 +76,12 @@ def run(settings: RunSettings, spread: Spread | None = None) -> dict[str, Any]:
         print(f"not made: {name}: {why}")
     print(f"look at {page}")
     return results
+
+
+def vision_stamp(vision: str | None) -> str:
+    """Return which models find subjects: a preset's name, or a file's hash."""
+    file = Path(vision or "full")
+    return f"sha256 {sha256_of_file(file)}" if file.is_file() else file.name
 
 
 def maker_stamp(settings: RunSettings) -> Mapping[str, Any]:

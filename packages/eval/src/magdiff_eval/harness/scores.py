@@ -10,7 +10,7 @@ from typing import Any
 from magdiff_curation.clips.atomic import canonical_json, write_atomic
 from magdiff_eval.harness.folder import RunFolder, png
 from magdiff_eval.harness.settings import RunSettings, ToyworldCommand
-from magdiff_eval.harness.shown import read_source
+from magdiff_eval.harness.shown import has_videos, read_source
 from magdiff_eval.layouts.item import Item, Listing
 from magdiff_eval.score import ScoreSettings, score
 from magdiff_eval.scoring.metric import LoadedMetric
@@ -84,8 +84,7 @@ def write_items(items: Sequence[Item], folder: RunFolder, num_frames: int, *, su
 
 def link_sources(items: Sequence[Item], folder: RunFolder) -> Path | None:
     """Return a folder of links to the items' source videos, the set that distances are to; None: they are no videos."""
-    sources = dict.fromkeys(item.source for item in items if item.task == "generate")
-    videos = [path for path in sources if path.suffix.lower() not in SUFFIXES]
+    videos = dict.fromkeys(item.source for item in items if has_videos(item))
     if not videos:
         return None
     target = folder.output / "reference"

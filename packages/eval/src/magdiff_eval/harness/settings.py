@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from magdiff_eval.baselines import BASELINES
 from magdiff_eval.harness.makers import Sampling
+from magdiff_eval.harness.shown import has_videos
 from magdiff_eval.harness.toyworld import Spoilt, Toyworld
 from magdiff_eval.layouts.davis import list_davis
 from magdiff_eval.layouts.dreambooth import list_dreambooth
@@ -101,6 +102,13 @@ class RunSettings:
         ):
             others = [name for name, baseline in BASELINES.items() if set(tasks) <= set(baseline.tasks)]
             raise ValueError(f"{self.baseline} cannot {cannot[0]}: take {' or '.join(others) or 'no baseline'}")
+
+    def check_reference(self, listing: Listing) -> None:
+        """Raise ValueError where a distance is asked for and there are no videos that it could be to."""
+        wanted = self.metrics or self.own_metrics
+        own = isinstance(self, ToyworldCommand) or any(has_videos(item) for item in listing.items)
+        if "fvd" in wanted and self.reference is None and not own:
+            raise ValueError("fvd is a distance, and this benchmark has no videos of its own: give --reference")
 
     @property
     def given(self) -> dict[str, float]:

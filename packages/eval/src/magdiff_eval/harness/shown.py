@@ -35,6 +35,11 @@ class Shown:
     """Why the mask is null."""
 
 
+def has_videos(item: Item) -> bool:
+    """Whether an item's source is a whole video, not a picture or a folder of frames."""
+    return item.task == "generate" and item.source.suffix.lower() not in SUFFIXES
+
+
 def read_source(item: Item, num_frames: int) -> Frames:
     """Return the frames of an item's source that are shown, uint8 [n, H, W, 3].
 
