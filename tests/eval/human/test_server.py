@@ -209,7 +209,9 @@ def test_one_connection_carries_many_requests_unless_something_is_left_unread(cl
         assert connection.getresponse().read() == b'{"by_link": false}'
     connection.close()
     with socket.create_connection(("127.0.0.1", client.port), timeout=10) as plain:
-        plain.sendall(b"GET /api/study HTTP/1.1\r\nHost: x\r\nContent-Length: 24\r\n\r\nGET /page.js HTTP/1.1\r\n\r\n")
+        plain.sendall(
+            b"GET /api/study HTTP/1.1\r\nHost: localhost\r\nContent-Length: 24\r\n\r\nGET /page.js HTTP/1.1\r\n\r\n"
+        )
         received = b""
         while piece := plain.recv(2**16):
             received += piece
@@ -235,3 +237,15 @@ def test_answers_given_to_one_server_are_there_with_the_next(folder: Path) -> No
         shown = client.json("GET", f"/api/r/{token}")["videos"]
         assert {entry["id"]: entry["scores"] for entry in shown if entry["scores"]} == {video: {"quality": 2}}
         assert store.answers() == [Answer(rater=1, video=video, aspect="quality", score=2)]
+
+
+def test_a_page_that_points_its_own_name_at_this_machine_gets_no_answer(client: Client) -> None:
+    for name, status in (
+        ("evil.example", 421),
+        (f"evil.example:{client.port}", 421),
+        (f"localhost:{client.port}", 200),
+    ):
+        connection = http.client.HTTPConnection("127.0.0.1", client.port, timeout=10)
+        connection.request("GET", "/api/study", headers={"Host": name})
+        assert connection.getresponse().status == status
+        connection.close()

@@ -253,6 +253,7 @@ def test_the_worst_of_a_score_come_first_failures_before_them_and_what_it_does_n
     assert [entry.name for entry in worst_first(items, run, "clip-text")] == ["a/object", "b", "a/style"]
     assert [entry.name for entry in worst_first(items, run, "error-inside")] == ["a/object", "b", "a/style"]
     assert (better("fvd"), better("motion"), better("clip-text")) == ("lower", "", "higher")
+    assert better("error-flat") == ""  # of the source alone
 
 
 def test_a_choice_has_its_front_and_the_rests_ends() -> None:

@@ -17,7 +17,7 @@ import tyro
 
 from magdiff_curation.clips.atomic import sha256_of_file
 from magdiff_curation.clips.masks import Frames
-from magdiff_eval.baselines import Maker, load_baseline
+from magdiff_eval.baselines import BASELINES, Maker, load_baseline
 from magdiff_eval.harness.folder import RunFolder, keep_previews
 from magdiff_eval.harness.makers import MagDiffMaker, magdiff_attributes, magdiff_stamp
 from magdiff_eval.harness.making import Spread, Worker, make_videos
@@ -60,7 +60,9 @@ def run(settings: RunSettings, spread: Spread | None = None) -> dict[str, Any]:
         make = partial(new_worker, settings, listing)
         failed = make_videos(listing.items, folder, make, spread)
     results = score_run(settings, listing, folder, metrics)
-    attributes = magdiff_attributes(settings.model) if settings.model is not None else {}
+    attributes = dict(BASELINES[settings.baseline].attributes) if settings.baseline is not None else {}
+    if settings.model is not None:
+        attributes = magdiff_attributes(settings.model)
     method = Method(name=settings.method_name, stamp=stamp, attributes=attributes)
     results = complete(results, method, listing, folder, settings.num_frames)
     print(write_summary(results, listing, folder))

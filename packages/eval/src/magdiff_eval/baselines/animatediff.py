@@ -108,6 +108,7 @@ ANIMATEDIFF = Baseline(
         "ip_adapter_scale": Setting(value=0.5, source="IP-Adapter's README, for an image with a text"),
         "negative_prompt": Setting(value="bad quality, worse quality, low resolution", source=GUIDE),
     },
+    attributes={"Input type": "text&image-to-video"},
     frame_rate=8.0,
     image="the middle square of the whole image, which CLIP's processor cuts; IP-Adapter shows it to every frame",
     prompt="as it is",

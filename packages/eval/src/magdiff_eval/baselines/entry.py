@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,8 @@ class Baseline:
     """What it can do."""
     parts: tuple[Part, ...]
     settings: Mapping[str, Setting]
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    """What it is, by the names that the paper's tables have."""
     frame_rate: float | None
     """Frames per second of its own videos; None: the source's."""
     image: str

@@ -112,6 +112,7 @@ I2VGEN_XL = Baseline(
         "fps": Setting(value=16, source=DIFFUSERS),
         "negative_prompt": Setting(value=NEGATIVE, source=EXAMPLE),
     },
+    attributes={"Input type": "text&image-to-video"},
     frame_rate=16.0,
     image="whole; the pipeline cuts the middle to the video's shape, and a square of it for CLIP",
     prompt="as it is",

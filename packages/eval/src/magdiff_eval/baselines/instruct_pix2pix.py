@@ -97,6 +97,7 @@ INSTRUCT_PIX2PIX = Baseline(
         "image_guidance_scale": Setting(value=1.5, source=DIFFUSERS),
         "long_side_px": Setting(value=512, source=AUTHORS),
     },
+    attributes={"Inference method": "Tuning-Free"},
     frame_rate=None,
     image="every frame by itself, whole but for what sticks out of sides that are multiples of 64, as its authors cut",
     prompt="as the instruction, as it is",

@@ -70,6 +70,7 @@ MODELSCOPE = Baseline(
         "height_px": Setting(value=256, source="its UNet's sample_size of 32 latents"),
         "width_px": Setting(value=256, source="its UNet's sample_size of 32 latents"),
     },
+    attributes={"Input type": "text-to-video"},
     frame_rate=8.0,
     image="not shown: it makes videos from text alone",
     prompt="as it is",

@@ -39,11 +39,18 @@ def serve(settings: ServeSettings) -> None:
     study = load_study(settings.study)
     if settings.raters < 0:
         raise ValueError(f"--raters {settings.raters} is none: give a number, or 0 to let people join by name")
+    if not 0 <= settings.port <= 65535:
+        raise ValueError(f"--port {settings.port} is none: give 0 to 65535")
     store = Store(settings.study / ANSWERS)
     invited = store.invite(settings.raters)
     try:
         server = StudyServer(
-            settings.study, study, store, (settings.host, settings.port), by_link=bool(settings.raters)
+            settings.study,
+            study,
+            store,
+            (settings.host, settings.port),
+            by_link=bool(settings.raters),
+            url=settings.url,
         )
     except OSError as error:
         remedy = "choose another --port" if error.errno == errno.EADDRINUSE else "choose another --host"

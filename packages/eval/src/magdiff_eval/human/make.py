@@ -7,6 +7,7 @@ there already is left alone, since it may have answers.
 from __future__ import annotations
 
 import csv
+import io
 import json
 import random
 import secrets
@@ -92,7 +93,7 @@ def read_items(path: Path) -> list[ListedItem]:
     try:
         text = path.read_text(encoding="utf-8-sig")
         if path.suffix.lower() == ".csv":
-            rows = list(csv.DictReader(text.splitlines(keepends=True), strict=True))
+            rows = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
         elif path.suffix.lower() == ".jsonl":
             rows = [json.loads(line) for line in text.split("\n") if line.strip()]
         else:

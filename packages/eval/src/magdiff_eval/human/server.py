@@ -22,7 +22,7 @@ from http.server import ThreadingHTTPServer
 from importlib import resources
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from magdiff_eval.human.replies import Refused, Replies
 from magdiff_eval.human.store import Answer, NameTaken, Rater, Store, TooManyRaters
@@ -35,13 +35,26 @@ _PAGE = {
 }
 
 
+LOCAL = frozenset({"127.0.0.1", "::1", "localhost"})
+"""What this machine calls itself."""
+
+
 class StudyServer(ThreadingHTTPServer):
     """Serves one study; `server_address` tells the port where 0 was asked for."""
 
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, folder: Path, study: Study, store: Store, address: tuple[str, int], *, by_link: bool) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        study: Study,
+        store: Store,
+        address: tuple[str, int],
+        *,
+        by_link: bool,
+        url: str | None = None,
+    ) -> None:
         """Listen.
 
         Args:
@@ -50,12 +63,15 @@ class StudyServer(ThreadingHTTPServer):
             store: takes the answers.
             address: host and port.
             by_link: only raters with a link take part; nobody joins by a name.
+            url: what raters open, where it is not the address.
 
         Raises:
             ValueError: files of the study are gone.
             OSError: the address cannot be listened on.
         """
         self.study, self.store, self.by_link = study, store, by_link
+        # A hostile page may point its own name at this machine: a server that is local answers to local names alone.
+        self.names = LOCAL | {urlsplit(url or "").hostname} if address[0] in LOCAL else None
         self.videos = study.videos()
         videos = [(video_file(folder, video), "video/mp4") for video in self.videos]
         images = [(image_file(folder, item.id), "image/png") for item in study.items]
@@ -69,6 +85,13 @@ class StudyServer(ThreadingHTTPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
         if not isinstance(sys.exception(), (ConnectionError, TimeoutError)):  # browsers drop videos half-way
             super().handle_error(request, client_address)
+
+
+def _hostname(header: str) -> str | None:
+    try:
+        return urlsplit(f"//{header}").hostname
+    except ValueError:
+        return None
 
 
 class _Handler(Replies):
@@ -89,6 +112,8 @@ class _Handler(Replies):
 
     def _answer(self, action: Callable[[list[str]], None]) -> None:
         try:
+            if self.server.names is not None and _hostname(self.headers.get("Host", "")) not in self.server.names:
+                raise Refused(HTTPStatus.MISDIRECTED_REQUEST, "This server goes by another name: give it as --url.")
             action(unquote(self.path.partition("?")[0]).split("/")[1:])
         except Refused as refused:
             self.close_connection = True  # the body may not have been read

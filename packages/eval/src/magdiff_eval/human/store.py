@@ -96,7 +96,7 @@ class Store:
         """Add somebody who came by and gave a name, and return the new rater.
 
         Raises:
-            NameTaken: another has it, upper and lower case being the same.
+            NameTaken: another has it, upper and lower case of a to z being the same.
             TooManyRaters: there are `MAX_RATERS`.
         """
         with self._transaction() as database:
@@ -169,10 +169,11 @@ class Store:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
+                self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
 
 
 def _rater(row: tuple[int, str, str | None]) -> Rater:

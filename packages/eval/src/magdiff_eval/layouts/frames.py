@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,9 @@ def check_frames(folder: Path, wanted: int, findings: Findings) -> dict[Path, tu
         findings.fault(f"{folder} has no frames: unpack 00000.jpg, 00001.jpg, … there")
         return {}
     numbers = [int(path.stem) for path in frames]
-    if missing := sorted(set(range(numbers[0], numbers[-1] + 1)) - set(numbers)):
+    gaps = [(a + 1, b - 1) for a, b in pairwise(sorted(set(numbers))) if b > a + 1]
+    if gaps:
+        missing = [str(first) if first == last else f"{first} to {last}" for first, last in gaps]
         findings.fault(f"{folder}: frame {some(missing)} is missing: unpack the frames again")
     if len({len(path.stem) for path in frames}) > 1 or len(set(numbers)) < len(numbers):
         findings.fault(f"{folder}: the frames' numbers have several lengths or come twice: name them 00000.jpg, …")

@@ -94,7 +94,8 @@ def list_msrvtt(data: Path, *, num_videos: int | None = None, caption_seed: int 
 
 def _first_of(data: Path, names: Sequence[str], kind: str, findings: Findings) -> Path:
     """Return the first that is there, or the official one, which is a fault then."""
-    there = [path for name in names if (path := data / name).exists()]
+    is_there = Path.is_dir if kind == "folder" else Path.is_file
+    there = [data / name for name in names if is_there(data / name)]
     if not there:
         others = ", ".join(names[1:])
         findings.fault(f"there is no {kind} {data / names[0]} (nor {others}): {_UNPACK}")

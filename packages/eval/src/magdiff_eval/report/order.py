@@ -13,7 +13,7 @@ from magdiff_eval.report.runs import PageItem, Run
 Better = Literal["higher", "lower", ""]
 
 LOWER_IS_BETTER = ("fvd", "error-inside", "colour-distance")
-NEITHER_IS_BETTER = ("motion", "error-outside")
+NEITHER_IS_BETTER = ("motion", "error-outside", "error-flat")
 """They describe a video: little motion, or much change around the subject, is not good or bad by itself."""
 
 
