@@ -15,13 +15,10 @@ PROTOCOL = {"clip": {"name": "loveu", "resize_px": 480}, "frames": 8, "maker": {
 Rows = list[dict[str, Any]]
 
 
-def written(folder: Path, rows: Rows, in_file: bool = False, **more: Any) -> Path:
+def written(folder: Path, rows: Rows, **more: Any) -> Path:
     folder.mkdir(parents=True)
     found = {"protocol": PROTOCOL | more.pop("protocol", {}), **more}
-    if in_file:
-        found["rows"] = rows
-    else:
-        (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "results.json").write_text(json.dumps(found))
     return folder
 
@@ -93,33 +90,17 @@ def test_what_was_scored_may_differ_and_is_shown(tmp_path: Path) -> None:
     assert "Not the same" not in text
 
 
-def test_scores_of_whole_sets_have_no_interval_and_benchmark_rows_are_taken_by_task(tmp_path: Path) -> None:
-    def rows(shift: float) -> Rows:
-        return [
-            {"name": "edit-1", "task": "edit", "prompt": "a", "action": True, "error": 0.5 + shift, "seconds": 9.0},
-            {
-                "name": "edit-2",
-                "task": "edit",
-                "prompt": "a",
-                "action": shift == 0,
-                "error": 0.7 + shift,
-                "seconds": 9.0,
-            },
-            {"name": "generate-1", "task": "generate", "prompt": "a", "action": False, "seconds": 9.0},
-        ]
-
-    a = load_results(written(tmp_path / "a", rows(0), in_file=True, scores={"fvd": 100.0, "set": "mixed"}))
-    b = load_results(written(tmp_path / "b", rows(0.25), in_file=True, scores={"fvd": 90.0}) / "results.json")
+def test_scores_of_whole_sets_have_no_interval(tmp_path: Path) -> None:
+    a = load_results(written(tmp_path / "a", scored({"v": 1.0}), scores={"fvd": 100.0, "set": "mixed"}))
+    b = load_results(written(tmp_path / "b", scored({"v": 2.0}), scores={"fvd": 90.0}) / "results.json")
     found = {score.score: score for score in compare(a, b).scores}
-    assert list(found) == ["edit: action", "edit: error", "generate: action", "fvd"]
-    assert (found["edit: action"].mean_a, found["edit: action"].mean_b) == (1, 0.5)
-    assert found["edit: error"].difference == pytest.approx(0.25)
-    assert (found["generate: action"].num_pairs, found["generate: action"].lower) == (1, None)
+    assert list(found) == ["dino", "fvd"]
+    assert (found["dino"].num_pairs, found["dino"].lower) == (1, None)
     assert (found["fvd"].difference, found["fvd"].num_pairs, found["fvd"].lower) == (-10, None, None)
 
 
 def test_scores_that_are_no_numbers_are_left_out_of_the_pairs(tmp_path: Path) -> None:
-    a = load_results(written(tmp_path / "a", scored({"v1": 1.0, "v2": 2.0}), in_file=True))
+    a = load_results(written(tmp_path / "a", scored({"v1": 1.0, "v2": 2.0})))
     rows = [*scored({"v1": 3.0}), {"name": "v2", "scores": {"dino": None}}]
     (score,) = compare(a, load_results(written(tmp_path / "b", rows))).scores
     assert (score.num_pairs, score.only_a, score.difference) == (1, 1, 2.0)
@@ -161,7 +142,7 @@ def test_a_metric_that_one_result_alone_has_is_no_difference(tmp_path: Path) -> 
     shared = {"dino": {"extractor": "d", "scores": ["dino"]}}
     for name, more in (("a", {"motion": {"extractor": "m", "scores": ["motion"]}}), ("b", {})):
         (tmp_path / name).mkdir()
-        content = json.dumps({"protocol": {**shared, **more}, "rows": rows})
-        (tmp_path / name / "results.json").write_text(content)
+        (tmp_path / name / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        (tmp_path / name / "results.json").write_text(json.dumps({"protocol": {**shared, **more}}))
     a, b = (load_results(tmp_path / name) for name in "ab")
     assert [score.score for score in compare(a, b).scores] == ["dino"]

@@ -51,12 +51,3 @@ def mean_errors(rows: NDArray[np.float64]) -> dict[str, float]:
     inside, flat, num_inside, outside, num_outside = (float(x) for x in rows.sum(axis=0))
     found = {"error-inside": inside / num_inside, "error-flat": flat / num_inside} if num_inside else {}
     return found | ({"error-outside": outside / num_outside} if num_outside else {})
-
-
-def mean_colour_error(source: Frames, masks: Masks) -> float:
-    """Return `error_inside` of painting the subject of every frame in that frame's mean subject colour: a yardstick."""
-    painted = source.astype(np.float64)
-    for image, mask in zip(painted, masks, strict=True):
-        if mask.any():
-            image[mask] = image[mask].mean(axis=0)
-    return float(np.mean(((painted[masks] - source[masks]) / 127.5) ** 2))

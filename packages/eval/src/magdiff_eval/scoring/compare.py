@@ -24,7 +24,6 @@ Row = dict[str, Any]
 """One video's line."""
 OF_THE_MODEL = ("maker",)
 """Entries of a protocol that say what was scored, not how: they may differ, and are shown."""
-NOT_SCORES = ("seconds", "num_frames", "width", "height", "frame_rate")
 CONFIDENCE = 0.95
 
 
@@ -44,7 +43,7 @@ class Compared:
     """One score in both results."""
 
     score: str
-    """Its name, after its task where rows have tasks."""
+    """Its name."""
     mean_a: float
     mean_b: float
     """Over the pairs; of a score of the whole set, the score."""
@@ -78,7 +77,7 @@ class Comparison:
 
 
 def load_results(path: Path) -> Results:
-    """Return the results in a folder, or in its `results.json`; rows are `rows.jsonl`'s where the file has none.
+    """Return the results in a folder, or in its `results.json`, and the rows beside it.
 
     Raises:
         ValueError: no results, or another kind of file.
@@ -87,7 +86,7 @@ def load_results(path: Path) -> Results:
     try:
         found = json.loads(path.read_bytes())
         protocol = dict(found["protocol"])
-        rows = found["rows"] if "rows" in found else list(read_lines(path.with_name("rows.jsonl")))
+        rows = list(read_lines(path.with_name("rows.jsonl")))
         names = [row["name"] for row in rows]
         scores = {name: float(value) for name, value in found.get("scores", {}).items() if _is_number(value)}
     except FileNotFoundError:
@@ -183,11 +182,9 @@ def _scores(rows: list[Row]) -> dict[str, dict[str, float]]:
     """Return score -> video -> value: what a row has under `scores`, or else its own numbers."""
     found: dict[str, dict[str, float]] = {}
     for row in rows:
-        entries = row["scores"] if "scores" in row else {k: v for k, v in row.items() if k not in NOT_SCORES}
-        for name, value in entries.items():
+        for name, value in row["scores"].items():
             if _is_number(value):
-                task = f"{row['task']}: " if "task" in row else ""
-                found.setdefault(task + name, {})[row["name"]] = float(value)
+                found.setdefault(name, {})[row["name"]] = float(value)
     return found
 
 
